@@ -1,0 +1,160 @@
+"""Time every entry that has a peer beside it: forward, and forward with backward, two threads, the median of many.
+
+``make bench`` runs all and writes ``benchmarks/results.json``, which a page of the book shows. A chapter files its
+cases in ``benchmarks/<chapter>.py`` as a function ``cases() -> list[Case]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib import import_module
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+CHAPTERS = ("convolution", "recurrent", "attention", "som")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison: ``ours()`` beside ``peer()``, which do the same work on the same data.
+
+    Args:
+        name: what is compared, sizes included.
+        entry: the entry's name in the vocabulary.
+        peer_name: what it is compared with, with its version.
+        ours, peer: calls without arguments; what they return is summed and differentiated if ``backward``.
+        backward: time the backward pass too, with respect to every parameter and input that asks for a gradient.
+        runs: timed calls of each, in turns.
+        goal: the ratio ours ÷ peer that must not be exceeded.
+    """
+
+    name: str
+    entry: str
+    peer_name: str
+    ours: Callable[[], Any]
+    peer: Callable[[], Any]
+    backward: bool = True
+    runs: int = 20
+    goal: float = 1.05
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured."""
+
+    chapter: str
+    name: str
+    entry: str
+    peer: str
+    mode: str
+    ours_ms: float
+    peer_ms: float
+    ratio: float
+    goal: float
+    runs: int
+    ours_peak_mib: float
+    peer_peak_mib: float
+
+
+def _loss(result: Any) -> torch.Tensor:
+    while isinstance(result, tuple | list):
+        result = result[0]
+    return result.sum()
+
+
+def _pairs(case: Case, backward: bool) -> tuple[float, float, float]:
+    """Median milliseconds of ours and of the peer, called in turns so that a drifting machine is fair to both."""
+
+    def once(call: Callable[[], Any]) -> float:
+        start = perf_counter()
+        if backward:
+            _loss(call()).backward()
+        else:
+            with torch.no_grad():
+                call()
+        return (perf_counter() - start) * 1e3
+
+    for _ in range(3):
+        once(case.ours), once(case.peer)
+    ours, peer = [], []
+    for turn in range(case.runs):
+        for call, times in ((case.ours, ours), (case.peer, peer))[:: 1 if turn % 2 else -1]:
+            times.append(once(call))
+    ratio = statistics.median(a / b for a, b in zip(ours, peer, strict=True))
+    return statistics.median(ours), statistics.median(peer), ratio
+
+
+def peak(chapter: str, name: str, side: str) -> float:
+    """MiB by which one call raises the peak memory of a fresh process."""
+    code = (
+        "import resource, sys, torch; sys.path.insert(0, sys.argv[1]); torch.set_num_threads(2)\n"
+        "from importlib import import_module\n"
+        "case = next(c for c in import_module(sys.argv[2]).cases() if c.name == sys.argv[3])\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "getattr(case, sys.argv[4])()\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)\n"
+    )
+    out = subprocess.run([sys.executable, "-c", code, str(HERE), chapter, name, side], capture_output=True, text=True, check=True)
+    return float(out.stdout.strip().splitlines()[-1])
+
+
+def measure(chapters: tuple[str, ...], only: str = "") -> list[Row]:
+    """Run the cases of the chapters whose name contains ``only``."""
+    sys.path.insert(0, str(HERE))
+    rows = []
+    for chapter in chapters:
+        for case in import_module(chapter).cases():
+            if only.lower() not in case.name.lower():
+                continue
+            memory = [peak(chapter, case.name, side) for side in ("ours", "peer")]
+            for mode in ("forward", "forward + backward")[: 2 if case.backward else 1]:
+                ours, peer, ratio = _pairs(case, mode != "forward")
+                rows.append(Row(chapter, case.name, case.entry, case.peer_name, mode, round(ours, 3), round(peer, 3), round(ratio, 3), case.goal, case.runs, *[round(m, 1) for m in memory]))
+                print(f"{chapter:<12} {case.name:<56} {mode:<19} {ours:9.2f} ms {peer:9.2f} ms  x{ratio:.3f} (goal {case.goal})", flush=True)
+    return rows
+
+
+def processor() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def main() -> int:
+    """Measure and store; with names of chapters, only these, and the rest stays as it was stored."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("chapters", nargs="*", choices=[[], *CHAPTERS])
+    parser.add_argument("--only", default="", help="only cases whose name contains this; nothing is stored")
+    given = parser.parse_args()
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    chosen = tuple(given.chapters) or CHAPTERS
+    rows = [asdict(r) for r in measure(chosen, given.only)]
+    if given.only:
+        return 0
+    kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
+    rows = [r for r in kept if r["chapter"] not in chosen] + rows
+    rows.sort(key=lambda r: CHAPTERS.index(r["chapter"]))
+    about = {"date": date.today().isoformat(), "processor": processor(), "threads": 2, "torch": torch.__version__, "python": platform.python_version()}
+    RESULTS.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

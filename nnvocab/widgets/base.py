@@ -1,0 +1,72 @@
+"""What every widget of the book has in common: an anywidget whose front end is one self-contained module.
+
+The text of a widget's module is the shared palette, then ``common.js``, then the widget's own file: no bundler, no
+imports, nothing from elsewhere. It computes from the state it is given, so it works on a page without a kernel.
+"""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import io
+import json
+from importlib import resources
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import anywidget
+
+from nnvocab.style import MAGNITUDE, PALETTE, SIGNED
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def _stops(name: str, count: int = 17) -> list[str]:
+    import matplotlib as mpl
+    from matplotlib.colors import to_hex
+
+    return [to_hex(mpl.colormaps[name](i / (count - 1))) for i in range(count)]
+
+
+def module_text(name: str) -> str:
+    """The front-end module of a widget: palette, ``common.js``, and ``name.js``."""
+    folder = resources.files("nnvocab.widgets")
+    values = {"PALETTE": PALETTE, "SIGNED": _stops(SIGNED), "MAGNITUDE": _stops(MAGNITUDE)}
+    palette = "".join(f"const {key} = {json.dumps(value)};\n" for key, value in values.items())
+    return palette + "".join((folder / f"{part}.js").read_text(encoding="utf-8") for part in ("common", name))
+
+
+class Widget(anywidget.AnyWidget):
+    """Base of the book's widgets: a subclass names its module's file and says how it looks when nothing runs."""
+
+    file: ClassVar[str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if "file" in vars(cls):
+            cls._esm = module_text(cls.file)
+        super().__init_subclass__(**kwargs)
+
+    def still(self) -> Figure:
+        """Draw the widget's present state with matplotlib, for readers whose page runs no JavaScript."""
+        raise TypeError(f"{type(self).__name__} must say how it looks when nothing runs: define still()")
+
+    def __repr__(self) -> str:
+        """The same text at every run, so that notebooks can be compared."""
+        return f"{type(self).__name__}: {(inspect.getdoc(self) or '').splitlines()[0]}"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data, meta = bundle if isinstance(bundle, tuple) else (bundle, {})
+        if data:
+            from matplotlib import pyplot as plt
+
+            from nnvocab import style
+
+            with plt.rc_context():
+                style.use()
+                figure = self.still()
+                png = io.BytesIO()
+                figure.savefig(png, format="png")
+                plt.close(figure)
+            data = {**data, "text/plain": repr(self), "image/png": base64.b64encode(png.getvalue()).decode()}
+        return data, meta
