@@ -1,0 +1,47 @@
+// A host for the book's widgets on a page without a kernel: it reads the state that the notebook stored, gives each view
+// a small model, and lets the widget's own module do the rest. The text of the modules is in nnvocabModules (one script
+// a widget, shared by all pages) or, where that is missing, in the state itself.
+(() => {
+  const MIME = 'application/vnd.jupyter.widget-';
+  const started = performance.now();
+  const urls = {};
+  function model(data) {
+    const listeners = {};
+    const self = {
+      get: key => data[key],
+      set: (key, value) => {
+        if (Object.is(data[key], value)) return;
+        data[key] = value;
+        for (const f of [...(listeners['change:' + key] ?? []), ...(listeners.change ?? [])]) f(self, value);
+      },
+      on: (event, f) => event.split(' ').forEach(e => (listeners[e] ??= []).push(f)),
+      off: (event, f) => { if (event) listeners[event] = f ? (listeners[event] ?? []).filter(g => g !== f) : []; },
+      save_changes() {},
+      send() {},
+    };
+    return self;
+  }
+  async function show(view, state) {
+    const found = state[JSON.parse(view.textContent).model_id];
+    if (found?.model_module !== 'anywidget') return;
+    const {_esm, ...data} = found.state, id = data._anywidget_id;
+    urls[id] ??= URL.createObjectURL(new Blob([globalThis.nnvocabModules?.[id] ?? _esm], {type: 'text/javascript'}));
+    const el = document.createElement('div');
+    el.className = 'nnv-host';
+    view.after(el);
+    try {
+      const m = model(data);
+      await (await import(urls[id])).default.render({model: m, el});
+      el.model = m;
+      el.dataset.drawn = Math.round(performance.now() - started);
+    } catch (error) {
+      el.textContent = 'This figure could not start: ' + error.message;
+      console.error(error);
+    }
+  }
+  function start() {
+    const state = Object.assign({}, ...[...document.querySelectorAll(`script[type="${MIME}state+json"]`)].map(s => JSON.parse(s.textContent).state));
+    for (const view of document.querySelectorAll(`script[type="${MIME}view+json"]`)) show(view, state);
+  }
+  if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', start); else start();
+})();
