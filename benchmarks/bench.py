@@ -107,7 +107,9 @@ def peak(chapter: str, name: str, side: str) -> float:
         "getattr(case, sys.argv[4])()\n"
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)\n"
     )
-    out = subprocess.run([sys.executable, "-c", code, str(HERE), chapter, name, side], capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", code, str(HERE), chapter, name, side], capture_output=True, text=True, check=True
+    )
     return float(out.stdout.strip().splitlines()[-1])
 
 
@@ -122,8 +124,25 @@ def measure(chapters: tuple[str, ...], only: str = "") -> list[Row]:
             memory = [peak(chapter, case.name, side) for side in ("ours", "peer")]
             for mode in ("forward", "forward + backward")[: 2 if case.backward else 1]:
                 ours, peer, ratio = _pairs(case, mode != "forward")
-                rows.append(Row(chapter, case.name, case.entry, case.peer_name, mode, round(ours, 3), round(peer, 3), round(ratio, 3), case.goal, case.runs, *[round(m, 1) for m in memory]))
-                print(f"{chapter:<12} {case.name:<56} {mode:<19} {ours:9.2f} ms {peer:9.2f} ms  x{ratio:.3f} (goal {case.goal})", flush=True)
+                rows.append(
+                    Row(
+                        chapter,
+                        case.name,
+                        case.entry,
+                        case.peer_name,
+                        mode,
+                        round(ours, 3),
+                        round(peer, 3),
+                        round(ratio, 3),
+                        case.goal,
+                        case.runs,
+                        *[round(m, 1) for m in memory],
+                    )
+                )
+                print(
+                    f"{chapter:<12} {case.name:<56} {mode:<19} {ours:9.2f} ms {peer:9.2f} ms  x{ratio:.3f} (goal {case.goal})",
+                    flush=True,
+                )
     return rows
 
 
@@ -151,7 +170,13 @@ def main() -> int:
     kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
     rows = [r for r in kept if r["chapter"] not in chosen] + rows
     rows.sort(key=lambda r: CHAPTERS.index(r["chapter"]))
-    about = {"date": date.today().isoformat(), "processor": processor(), "threads": 2, "torch": torch.__version__, "python": platform.python_version()}
+    about = {
+        "date": date.today().isoformat(),
+        "processor": processor(),
+        "threads": 2,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
     RESULTS.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
     return 0
 

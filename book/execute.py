@@ -33,7 +33,9 @@ def small_png(data: str) -> str:
 
     picture = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
     out = io.BytesIO()
-    picture.quantize(colors=128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    picture.quantize(colors=128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+        out, "PNG", optimize=True
+    )
     return base64.b64encode(out.getvalue()).decode()
 
 
@@ -77,7 +79,14 @@ def run(path: Path) -> float:
 
     book = nbformat.read(path, as_version=4)
     start = perf_counter()
-    client = NotebookClient(book, timeout=300, kernel_name="python3", store_widget_state=True, record_timing=False, resources={"metadata": {"path": str(path.parent)}})
+    client = NotebookClient(
+        book,
+        timeout=300,
+        kernel_name="python3",
+        store_widget_state=True,
+        record_timing=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    )
     client.execute()
     tidy(book)
     nbformat.write(book, path)

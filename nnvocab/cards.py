@@ -49,7 +49,9 @@ def read_doc(thing: Any) -> Doc:
         if found:
             first, _, rest = found.group(1).partition("\n")
             sections[title] = (first + "\n" + textwrap.dedent(rest)).strip()
-    return Doc(text.split("\n\n")[0].replace("\n", " "), textwrap.dedent(math.group(1)).strip() if math else "", sections)
+    return Doc(
+        text.split("\n\n")[0].replace("\n", " "), textwrap.dedent(math.group(1)).strip() if math else "", sections
+    )
 
 
 def signature(thing: Any) -> str:
@@ -77,7 +79,10 @@ def references() -> dict[str, dict[str, str]]:
     text = (resources.files("nnvocab") / "references.bib").read_text(encoding="utf-8")
     found: dict[str, dict[str, str]] = {}
     for kind, key, body in re.findall(r"^@(\w+)\{([^,\s]+),\n(.*?)^\}", text, re.M | re.S):
-        fields = {k.lower(): re.sub(r"[{}]", "", v).strip() for k, v in re.findall(r"^\s*(\w+)\s*=\s*\{(.*)\},?\s*$", body, re.M)}
+        fields = {
+            k.lower(): re.sub(r"[{}]", "", v).strip()
+            for k, v in re.findall(r"^\s*(\w+)\s*=\s*\{(.*)\},?\s*$", body, re.M)
+        }
         found[key] = {"kind": kind.lower(), **fields}
     return found
 
@@ -91,7 +96,10 @@ def cite(key: str) -> str:
     if key not in references():
         raise KeyError(f"references.bib has no key {key!r}: add the record there")
     book = references()[key]
-    last = [name.split(",")[0].strip() if "," in name else name.split()[-1] for name in book.get("author", "").split(" and ")]
+    last = [
+        name.split(",")[0].strip() if "," in name else name.split()[-1]
+        for name in book.get("author", "").split(" and ")
+    ]
     who = last[0] if len(last) == 1 else f"{last[0]} and {last[1]}" if len(last) == 2 else f"{last[0]} et al."
     return f"{who} {book.get('year', '')}, {book.get('title', '')}"
 
@@ -106,7 +114,9 @@ class Card:
         """Label and (text, address) pairs, the same for both forms."""
         e, doc = self.entry, read_doc(self.entry.object)
         up = f"../{e.chapter}/{e.page}.ipynb#{e.slug}"
-        rows: list[tuple[str, list[tuple[str, str]]]] = [("import", [(e.import_path, f"../api/{e.chapter}.md#{e.import_path}")])]
+        rows: list[tuple[str, list[tuple[str, str]]]] = [
+            ("import", [(e.import_path, f"../api/{e.chapter}.md#{e.import_path}")])
+        ]
         rows.append(("call", [(signature(e.object), "")]))
         if "Shapes" in doc.sections:
             rows.append(("shapes", [(re.sub(r"\s+", " ", doc.sections["Shapes"]), "")]))
@@ -125,7 +135,13 @@ class Card:
     def __repr__(self) -> str:
         e, doc = self.entry, read_doc(self.entry.object)
         also = f"  (also: {', '.join(e.aliases)})" if e.aliases else ""
-        lines = [f"{e.name}{also}", f"{e.kind}, {e.evidence}", "", *textwrap.wrap(doc.summary.replace("``", ""), 88), ""]
+        lines = [
+            f"{e.name}{also}",
+            f"{e.kind}, {e.evidence}",
+            "",
+            *textwrap.wrap(doc.summary.replace("``", ""), 88),
+            "",
+        ]
         if doc.equation:
             lines += [textwrap.indent(doc.equation, "    "), ""]
         for label, parts in self.rows():
@@ -142,7 +158,9 @@ class Card:
         )
         summary = re.sub(r":math:`(.*?)`", r"\\(\1\\)", html.escape(doc.summary))
         summary = re.sub(r"``(.*?)``", r"<code>\1</code>", summary)
-        equation = f'<div class="eq mathjax_process">$${html.escape(_one_line(doc.equation))}$$</div>' if doc.equation else ""
+        equation = (
+            f'<div class="eq mathjax_process">$${html.escape(_one_line(doc.equation))}$$</div>' if doc.equation else ""
+        )
 
         def part(text: str, address: str) -> str:
             shown = html.escape(text)
@@ -185,7 +203,11 @@ class Source:
         from pygments.formatters import HtmlFormatter
         from pygments.lexers import PythonLexer
 
-        code = highlight(self.text, PythonLexer(), HtmlFormatter(noclasses=True, nowrap=True, style="a11y_light" if _has("a11y_light") else "default"))
+        code = highlight(
+            self.text,
+            PythonLexer(),
+            HtmlFormatter(noclasses=True, nowrap=True, style="a11y_light" if _has("a11y_light") else "default"),
+        )
         link = f"{repository()}/blob/main/{self.where}" if repository() else ""
         where = f'<a href="{link}"><code>{self.where}</code></a>' if link else f"<code>{self.where}</code>"
         return f'{_CSS}<div class="nnvocab-source"><div class="where">{where}</div><pre tabindex="0">{code}</pre></div>'

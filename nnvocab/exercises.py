@@ -102,7 +102,9 @@ def check(id: str, answer: Any) -> Verdict:
     return Verdict(True, f"Right. {known[id].why}") if wrong is None else Verdict(False, f"Not yet: {wrong}")
 
 
-def number(answer: Any, right: float, mistakes: Mapping[float, str], otherwise: str, *, rel: float = 1e-3) -> str | None:
+def number(
+    answer: Any, right: float, mistakes: Mapping[float, str], otherwise: str, *, rel: float = 1e-3
+) -> str | None:
     """Judge a number: None if it is right, the hint of the mistake that leads to it, or a general hint.
 
     >>> number(6, 8, {6: "count both ends"}, "count again")

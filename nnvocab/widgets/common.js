@@ -18,7 +18,7 @@ background:var(--panel);border:1px solid var(--line);border-radius:6px;padding:4
 .nnv button{cursor:pointer;min-width:36px}.nnv button:hover{border-color:var(--focus)}.nnv button[aria-pressed=true]{border-color:var(--focus);
 box-shadow:inset 0 0 0 1px var(--focus)}.nnv button:disabled{opacity:.5;cursor:default}
 .nnv input[type=range]{width:120px;min-height:28px;accent-color:var(--focus);margin:0}.nnv input[type=checkbox]{width:20px;height:20px;accent-color:var(--focus);margin:0}
-.nnv output{min-width:2.6em;display:inline-block;font-size:14px}.nnv-scrub{flex:1 1 140px}.nnv-scrub input{width:100%!important}
+.nnv-player{flex:1 1 300px;margin:0!important}.nnv output{min-width:2.6em;display:inline-block;font-size:14px}.nnv-scrub{flex:1 1 140px}.nnv-scrub input{width:100%!important}
 .nnv :focus-visible{outline:2.5px solid var(--focus);outline-offset:2px;border-radius:4px}
 .nnv-fig{position:relative;overflow-x:auto;max-width:100%}.nnv svg{display:block;max-width:100%;height:auto;font-family:inherit}.nnv canvas{display:block;max-width:100%}
 .nnv svg text{font-size:13px;fill:var(--ink)}.nnv-note{font-size:14px;color:var(--soft);margin:6px 0 0}
@@ -149,7 +149,7 @@ function player(w, {length, get, set, rate = 4, names = 'step', onPlay}) {
     if (act?.()) e.preventDefault();
   });
   show();
-  return Object.assign(h('div', {class: 'nnv-bar', role: 'group', 'aria-label': 'Player'}, back, play, next, h('label', {class: 'nnv-scrub'}, range), shown), {show, start, pause, speed, playing: () => playing});
+  return Object.assign(h('div', {class: 'nnv-bar nnv-player', role: 'group', 'aria-label': 'Player'}, back, play, next, h('label', {class: 'nnv-scrub'}, range), shown), {show, start, pause, speed, playing: () => playing});
 }
 
 // A grid of cells that takes one place in the tab order; arrow keys move within it. cells[r][c] are focusable elements.
