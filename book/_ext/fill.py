@@ -1,0 +1,114 @@
+"""Pages that the package fills: the index of names, the API reference, the ledger of claims, the benchmarks."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import yaml
+
+import nnvocab
+from nnvocab.cards import cite, repository
+
+ROOT = Path(__file__).parents[2]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def vocabulary(_: str) -> str:
+    """Every name and alias in alphabetical order, with the page that explains it and the code."""
+    names: list[tuple[str, str]] = []
+    for e in nnvocab.entries():
+        link = f"[{e.name}](../{e.url.replace('.html', '.ipynb')})".replace("](../", "](")
+        code = f"[`{e.object.__name__}`](api/{e.chapter}.md#{e.import_path})"
+        names.append((e.name, f"- **{link}** · {e.chapter} · {e.kind} · {code}"))
+        names += [(a, f"- {a} → {link}") for a in e.aliases]
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name, line in sorted(names, key=lambda n: n[0].casefold()):
+        first = name[0].upper()
+        groups[first if first.isascii() and first.isalpha() else "0–9 and signs"].append(line)
+    count = f"{len(nnvocab.entries())} entries, {len(names)} names."
+    return "\n\n".join([count, *(f"## {letter}\n\n" + "\n".join(lines) for letter, lines in groups.items())])
+
+
+def api(chapter: str) -> str:
+    """The reference of a chapter: everything it exports, from the docstrings, each entry with a link to its page."""
+    package = import_module(f"nnvocab.{chapter}")
+    pages = {e.object: e for e in nnvocab.entries(chapter=chapter)}
+    parts = []
+    for name in sorted(package.__all__, key=str.casefold):
+        thing = getattr(package, name)
+        kind = "class" if inspect.isclass(thing) else "function" if callable(thing) else "data"
+        lines = [f"## {name}", "", "```{eval-rst}", f".. auto{kind}:: nnvocab.{chapter}.{name}"]
+        if kind == "class" and "forward" in vars(thing):
+            lines.append("   :members: forward")
+        lines.append("```")
+        where = inspect.getmodule(thing)
+        links = []
+        if thing in pages:
+            e = pages[thing]
+            links.append(f"explained under [{e.name}](../{e.chapter}/{e.page}.ipynb#{e.slug})")
+        if where and repository() and kind != "data":
+            file = where.__name__.replace(".", "/") + ".py"
+            links.append(f"code: [`{file}`]({repository()}/blob/main/{file})")
+        if links:
+            text = " · ".join(links)
+            lines.append(text[0].upper() + text[1:] + "\n")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def claims(_: str) -> str:
+    """The ledger: every claim that was looked into, and where it is settled."""
+    ledger = yaml.safe_load((ROOT / "book" / "claims.yml").read_text(encoding="utf-8"))
+    parts = []
+    for chapter, items in ledger.items():
+        rows = []
+        for name, target in items.items():
+            (kind, where), *_ = target.items()
+            if kind == "page":
+                page, _hash, anchor = where.partition("#")
+                shown = f"[{anchor.replace('-', ' ') or page}]({page}.ipynb{'#' + anchor if anchor else ''})"
+            elif kind == "test":
+                file = where.split("::")[0]
+                shown = f"[`{where.split('/')[-1]}`]({repository()}/blob/main/{file})"
+            elif kind == "citation":
+                shown = f"[{_cell(cite(where))}](references.md#{where})"
+            else:
+                shown = "concerns only the source's listing"
+            rows.append(f"| `{name}` | {kind} | {shown} |")
+        parts.append(f"## {chapter}\n\n| claim | settled by | where |\n|---|---|---|\n" + "\n".join(rows))
+    total = sum(len(items) for items in ledger.values())
+    return f"{total} claims.\n\n" + "\n\n".join(parts)
+
+
+def benchmarks(_: str) -> str:
+    """The table of the last run, as it was stored."""
+    data = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+    head = (
+        f"Measured on {data['date']}: {data['processor']}, {data['threads']} threads, PyTorch {data['torch']}, "
+        f"Python {data['python']}. Medians; both sides called in turns; the ratio is the median of the pairwise ratios."
+    )
+    parts = [head]
+    for chapter in dict.fromkeys(r["chapter"] for r in data["rows"]):
+        rows = [
+            f"| {_cell(r['name'])} | {_cell(r['peer'])} | {r['mode']} | {r['ours_ms']:.2f} | {r['peer_ms']:.2f} | "
+            f"**{r['ratio']:.3f}** | {r['goal']} | {r['runs']} | {r['ours_peak_mib']:.0f} | {r['peer_peak_mib']:.0f} |"
+            for r in data["rows"]
+            if r["chapter"] == chapter
+        ]
+        parts.append(
+            f"## {chapter}\n\n| what | beside | mode | ours, ms | peer, ms | ours ÷ peer | goal | runs | ours, peak MiB | "
+            "peer, peak MiB |\n|---|---|---|--:|--:|--:|--:|--:|--:|--:|\n" + "\n".join(rows)
+        )
+    return "\n\n".join(parts)
+
+
+FILL: dict[str, Callable[[str], str]] = {f.__name__: f for f in (vocabulary, api, claims, benchmarks)}
+"""What a line ``% nnvocab: <name> <argument>`` of a page is replaced by."""

@@ -1,0 +1,186 @@
+"""What the book adds to Jupyter Book: pages filled from the registry, widgets without a kernel, light pages.
+
+A line ``% nnvocab: api attention`` in a page is replaced by what the package says of itself; see ``FILL``. Nothing here
+loads anything from another host.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import fill
+from docutils import nodes
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).parents[2]
+STATIC = Path(__file__).parent / "static"
+VIEW = "application/vnd.jupyter.widget-view+json"
+STATE = "application/vnd.jupyter.widget-state+json"
+
+
+def settings(app: Sphinx, config: Any) -> None:
+    """The repository's address stands in pyproject.toml alone: the theme's buttons get it through the package."""
+    from nnvocab import __version__
+    from nnvocab.cards import repository
+
+    config.html_theme_options["repository_url"] = repository()
+    config.release = config.version = __version__
+    config.mathjax_path = "mathjax/startup.js"
+
+
+def own_files(app: Sphinx) -> None:
+    """Serve the book's own files; added late, since Jupyter Book puts every script it knows of into every page."""
+    modules = Path(app.outdir).parent / "widget_modules"
+    write_modules(modules / "widgets")
+    app.config.html_static_path += [str(STATIC), str(modules)]
+    app.add_css_file("book.css", priority=900)
+    app.add_js_file("book.js", loading_method="defer")
+
+
+def write_modules(folder: Path) -> None:
+    """One script a widget that holds its module's text: pages share it, and it also loads from ``file://``."""
+    from nnvocab import widgets
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in widgets.__all__:
+        cls = getattr(widgets, name)
+        if "file" in vars(cls):
+            key = f"{cls.__module__}.{cls.__qualname__}"
+            text = json.dumps(str(cls._esm)).replace("</", "<\\/")
+            script = f"(globalThis.nnvocabModules ??= {{}})[{json.dumps(key)}] = {text};\n"
+            path = folder / f"{cls.file}.js"
+            if not path.exists() or path.read_text(encoding="utf-8") != script:
+                path.write_text(script, encoding="utf-8")
+
+
+def read_page(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Replace the lines ``% nnvocab: what`` of a page."""
+    source[0] = re.sub(
+        r"^% nnvocab: (\w+)[ ]*(.*)$", lambda m: fill.FILL[m.group(1)](m.group(2).strip()), source[0], flags=re.M
+    )
+
+
+def filled_pages(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """Pages that the registry fills are read again at every build."""
+    return [
+        d for d in env.found_docs if (p := Path(env.doc2path(d))).suffix == ".md" and "% nnvocab: " in p.read_text()
+    ]
+
+
+def describe_figures(app: Sphinx, doctree: nodes.document) -> None:
+    """A figure's text alternative is the sentence that the page writes beneath it."""
+    for image in doctree.findall(nodes.image):
+        node: nodes.Node | None = image
+        while node is not None and "cell" not in (node.get("classes", []) if isinstance(node, nodes.Element) else []):
+            node = node.parent
+        if node is None:
+            continue
+        image["classes"].append("nnvocab-figure")
+        following = node.next_node(nodes.paragraph, descend=False, siblings=True, ascend=True)
+        text = following.astext().replace("\n", " ") if following is not None else ""
+        image["alt"] = text[:400] or "Figure drawn by the cell above"
+
+
+def stills(notebook: Path) -> dict[str, str]:
+    """The PNG of every widget of a notebook, by model."""
+    found = {}
+    if notebook.suffix == ".ipynb":
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                data = output.get("data", {})
+                if VIEW in data and "image/png" in data:
+                    found[data[VIEW]["model_id"]] = "".join(data["image/png"])
+    return found
+
+
+def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Light pages: no module text twice, stills where no script runs, figures that load when they come into view."""
+    body = context.get("body")
+    if not body:
+        return
+    up = "../" * page.count("/")
+    ids: set[str] = set()
+
+    def lighten(match: re.Match[str]) -> str:
+        state = json.loads(match.group(1))
+        for model in state["state"].values():
+            if model["state"].pop("_esm", None) is not None:
+                ids.add(model["state"]["_anywidget_id"])
+        text = json.dumps(state, separators=(",", ":")).replace("</", "<\\/")
+        return f'<script type="{STATE}">{text}</script>'
+
+    body = re.sub(rf'<script type="{re.escape(STATE)}">(.*?)</script>', lighten, body, flags=re.S)
+    if ids:
+        pictures = stills(Path(app.env.doc2path(page)))
+        folder = Path(app.outdir) / "_images"
+        folder.mkdir(exist_ok=True)
+
+        def with_still(match: re.Match[str]) -> str:
+            model = json.loads(match.group(1))["model_id"]
+            if model not in pictures:
+                return match.group(0)
+            (folder / f"still-{model}.png").write_bytes(base64.b64decode(pictures[model]))
+            image = f'<img src="{up}_images/still-{model}.png" alt="The widget, as a still picture">'
+            return f"{match.group(0)}<noscript>{image}</noscript>"
+
+        body = re.sub(rf'<script type="{re.escape(VIEW)}">(.*?)</script>', with_still, body, flags=re.S)
+        files = sorted({i.split(".")[-2] for i in ids})
+        scripts = "".join(f'<script src="{up}_static/widgets/{f}.js"></script>' for f in files)
+        body += f'{scripts}<script src="{up}_static/host.js"></script>'
+    body = re.sub(r'(href="(?!https?:|file:)[^"#]*)\.(?:ipynb|md)(#[^"]*)?"', r'\1.html\2"', body)
+    context["body"] = body.replace("<img ", '<img loading="lazy" decoding="async" ')
+
+
+def lighten_theme(app: Sphinx, error: Exception | None) -> None:
+    """The theme's icons come as a script of 1.5 MB and fonts of 270 KB: keep the glyphs of the fonts that pages use."""
+    if error or app.builder.format != "html":
+        return
+    used: set[str] = set()
+    for path in Path(app.outdir).rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        used.update(re.findall(r"\bfa-[a-z0-9-]+", text))
+        new = re.sub(r"\s*<script[^>]*scripts/fontawesome\.js[^>]*></script>", "", text)
+        new = new.replace('<summary><span class="toctree-toggle"', '<summary aria-label="Pages below"><span class="toctree-toggle"')
+        new = new.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+        if new != text:
+            path.write_text(new, encoding="utf-8")
+    static = Path(app.outdir) / "_static"
+    sheets = "".join(p.read_text(encoding="utf-8") for p in (static / "styles").glob("*.css"))
+    scripts = "".join(p.read_text(encoding="utf-8") for p in (static / "scripts").glob("*theme.js"))
+    used.update(re.findall(r"\bfa-[a-z0-9-]+", scripts))
+    codes = set()
+    for names, code in re.findall(r'((?:\.fa-[\w-]+:before,?)+)\{content:"\\([0-9a-f]+) ?"\}', sheets):
+        if used & set(re.findall(r"fa-[\w-]+", names)):
+            codes.add(code)
+    codes.update(re.findall(r'--pst-icon[\w-]*:\s*"\\(f[0-9a-f]{3})"', sheets))
+    codes.update(re.findall(r'content:\s*"\\(f[0-9a-f]{3})"', re.sub(r"\.fa-[^}]*\}", "", sheets)))
+    for font in (static / "vendor" / "fontawesome" / "webfonts").glob("*.woff2"):
+        keep_glyphs(font, [int(c, 16) for c in codes])
+
+
+def keep_glyphs(font: Path, codes: list[int]) -> None:
+    """Reduce a font to some of its characters, in place."""
+    from fontTools import subset
+
+    options = subset.Options(flavor="woff2", layout_features=[], notdef_outline=True)
+    loaded = subset.load_font(str(font), options)
+    small = subset.Subsetter(options)
+    small.populate(unicodes=codes)
+    small.subset(loaded)
+    subset.save_font(loaded, str(font), options)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Called by Sphinx."""
+    app.connect("config-inited", settings)
+    app.connect("builder-inited", own_files)
+    app.connect("source-read", read_page)
+    app.connect("env-get-outdated", filled_pages)
+    app.connect("doctree-read", describe_figures)
+    app.connect("html-page-context", finish_page, priority=900)
+    app.connect("build-finished", lighten_theme)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
