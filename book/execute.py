@@ -46,6 +46,7 @@ def tidy(book: nbformat.NotebookNode) -> None:
     kept: dict[str, dict] = {}
     for number, cell in enumerate(book.cells):
         cell["id"] = f"cell-{number:02d}"
+        cell.source = cell.source.replace("    # %pip install", "    %pip install")
         cell.metadata = {k: v for k, v in cell.metadata.items() if k in {"tags", "mystnb", "slideshow"}}
         if cell.cell_type != "code":
             continue

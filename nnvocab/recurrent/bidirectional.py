@@ -13,7 +13,7 @@ def reverse_padded(x: Tensor, lengths: Tensor) -> Tensor:
     r"""Reverse each sequence within its own length; the padding stays where it is.
 
     .. math::
-        \operatorname{rev}(x)_{b,t} = \begin{cases} x_{b,\,\ell_b - 1 - t} & t < \ell_b \\ x_{b,t} & t \ge \ell_b \end{cases}
+        \operatorname{rev}(x)_{b,t} = x_{b,\,\ell_b - 1 - t} \;\text{ if } t < \ell_b, \quad x_{b,t} \;\text{ otherwise}
 
     Shapes:
         x: (B, T, C); lengths: (B,) integers from 1 to T. Returns (B, T, C).
@@ -49,9 +49,9 @@ class Bidirectional(nn.Module):
     r"""Run one recurrent layer forwards and another backwards, and merge what they say of each step.
 
     .. math::
-        y_t = \left[\overrightarrow{\operatorname{layer}}(x_{0..t}),\; \overleftarrow{\operatorname{layer}}(x_{\ell-1..t})\right]
+        y_t = \big[\overrightarrow{f}(x_0, \dots, x_t),\; \overleftarrow{f}(x_{\ell-1}, \dots, x_t)\big]
 
-    where :math:`\ell` is the length of the sequence without its padding.
+    where each arrow is a recurrent layer with its own weights and :math:`\ell` is the length of the sequence without its padding.
 
     Args:
         forward_layer: any layer whose first result is the outputs (B, T, H); with ``batch_first=True`` if it has that.

@@ -86,8 +86,8 @@ class Mamba(nn.Module):
         rank = auto_dt_rank(d_model) if dt_rank == "auto" else dt_rank
         if isinstance(rank, str) or min(d_model, d_state, d_conv, expand, rank) < 1:
             raise ValueError(
-                f"d_model {d_model}, d_state {d_state}, d_conv {d_conv}, expand {expand} and dt_rank {dt_rank!r} must be "
-                f"positive integers; dt_rank may be 'auto'"
+                f"d_model {d_model}, d_state {d_state}, d_conv {d_conv}, expand {expand} and dt_rank {dt_rank!r} must "
+                f"be positive integers; dt_rank may be 'auto'"
             )
         E = expand * d_model
         self.d_model, self.d_state, self.d_conv, self.d_inner, self.dt_rank = d_model, d_state, d_conv, E, rank

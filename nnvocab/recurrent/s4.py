@@ -44,8 +44,9 @@ def discretize_diagonal(A: Tensor, delta: Tensor, method: str) -> tuple[Tensor, 
     r"""Make diagonal systems with B = 1 discrete: elementwise, where ``discretize_zoh`` needs a matrix exponential.
 
     .. math::
-        \bar A = e^{\Delta A},\; \bar B = (\bar A - 1) / A \;\text{(zoh)}, \qquad
-        \bar A = \tfrac{1 + \Delta A / 2}{1 - \Delta A / 2},\; \bar B = \tfrac{\Delta}{1 - \Delta A / 2} \;\text{(bilinear)}
+        \text{zoh: } \bar A = e^{\Delta A},\; \bar B = \tfrac{\bar A - 1}{A}, \qquad
+        \text{bilinear: } \bar A = \tfrac{1 + \Delta A / 2}{1 - \Delta A / 2},\;
+        \bar B = \tfrac{\Delta}{1 - \Delta A / 2}
 
     Shapes:
         A: (C, N/2) complex; delta: (C,). Returns both of shape (C, N/2).

@@ -35,8 +35,9 @@ def mixer_costs(T: int, d_model: int, d_state: int = 16, d_conv: int = 4, expand
 
     .. math::
         \begin{aligned}
-        \text{attention:}\quad & 8 T C^2 + 4 T^2 C \;\text{operations}, & 2 T C \;\text{numbers kept} \\
-        \text{Mamba:}\quad & 2 T E (3 C + 2 R + 2 N + K) + 6 T E N \;\text{operations}, & E (N + K - 1) \;\text{numbers kept}
+        & & \text{operations} & & \text{numbers kept} \\
+        & \text{attention} & 8 T C^2 + 4 T^2 C & & 2 T C \\
+        & \text{Mamba} & 2 T E (3 C + 2 R + 2 N + K) + 6 T E N & & E (N + K - 1)
         \end{aligned}
 
     where E = expand x C, R = C / 16 rounded up, and a multiplication and an addition are one operation each.

@@ -195,7 +195,8 @@ class StateSpace(nn.Module):
         super().__init__()
         if min(input_size, output_size, d_state) < 1 or delta <= 0:
             raise ValueError(
-                f"input_size {input_size}, output_size {output_size}, d_state {d_state} and delta {delta} must be positive"
+                f"input_size {input_size}, output_size {output_size}, d_state {d_state} and delta {delta} "
+                f"must be positive"
             )
         if method not in METHODS or mode not in MODES:
             raise ValueError(

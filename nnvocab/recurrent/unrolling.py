@@ -1,4 +1,4 @@
-"""Unrolling: a recurrent network is a deep network whose layers share their weights; its gradient is a sum over steps."""
+"""Unrolling: a recurrent network is a deep one whose layers share their weights, and its gradient a sum over steps."""
 
 from __future__ import annotations
 

@@ -295,7 +295,7 @@ function render({model, el}) {
     const longest = list => Math.max(...list.map(x => [...x].length)), tall = longest(now.keys) > 2;
     const left = Math.min(96, 16 + 7.6 * longest(now.queries)), room = w.root.clientWidth - 32 - left;
     const wide = Math.max(24, Math.min(own() ? 58 : 34, Math.floor(room / S))), high = Math.max(24, Math.min(30, wide));
-    look = {left, wide, high};
+    look = {left, wide, high, drawn: []};
     for (const n of [corner, names, ribbonRow.firstChild]) n.style.width = left + 'px';
     names.replaceChildren(...now.queries.map(() => h('div', {style: {height: high + 'px', lineHeight: high + 'px'}})));
     const upright = tall && 7.8 * longest(now.keys) > wide - 4;
@@ -372,8 +372,10 @@ function render({model, el}) {
   }
   let lit = -1;
   function light(i) { if (lit >= 0) part.row[lit]?.style.removeProperty('background'); lit = i; if (i >= 0 && part.row[i]) part.row[i].style.background = 'rgba(255,140,60,.45)'; }
-  const write = (node, text) => { if (node.textContent !== text) node.textContent = text; };
-  const enter = (node, x, label) => { if (document.activeElement !== node && node.value !== String(x)) node.value = x; node.setAttribute('aria-label', label); };
+  // Write only what differs from what was written last: reading the document back would cost more than the numbers do.
+  const write = (node, text) => { if (node.was !== text) { node.was = text; if (node.firstChild?.nodeType === 3 && !node.firstChild.nextSibling) node.firstChild.data = text; else node.textContent = text; } };
+  const attr = (node, name, value) => { const was = node.wrote ??= {}; if (was[name] !== value) node.setAttribute(name, was[name] = value); };
+  const enter = (node, x, label) => { if (document.activeElement !== node && node.value !== String(x)) node.value = x; attr(node, 'aria-label', label); };
   function drawCard() {
     const c = part.card, {t, s: i} = here(), {T, S, D, seen, temperature, queries, keys: names} = now, head = current(), hid = covered(t);
     card.hidden = hid; panel.hidden = hid || !now.logits;
@@ -393,7 +395,7 @@ function render({model, el}) {
     const rule = {full: 'The mask is full: every key may be seen', causal: `Causal mask: row ${t + 1} sees columns 1 to ${Math.min(t + 1, S)}`, window: `Sliding window: row ${t + 1} sees columns ${Math.max(1, t + 2 - now.reach)} to ${Math.min(t + 1, S)}`, prefix: `Prefix mask: row ${t + 1} sees columns 1 to ${Math.min(S, Math.max(now.prefix, t + 1))}`}[now.mask];
     write(c.rule, `${rule}${now.hidden.includes(i) ? `; column ${i + 1} is hidden from all` : ''}. ` + (ok ? `The score stays ${f(e.score)}.` : 'This score becomes −∞.'));
     write(c.exp, none ? 'This row may look nowhere. 0 / 0 is not a number, so the row is defined: all its weights are 0, and so is its output.' : ok ? `exp(${f(e.score)} − ${wrap(e.top)}) = ${fmt(e.exps[i], 3)}. The row’s largest score, ${f(e.top)}, is taken off first: no weight changes, and no exp overflows.` : 'exp(−∞) = 0.');
-    c.terms.list.forEach((node, j) => { write(node, short(e.exps[j])); node.className = 'am-term' + (j === i ? ' am-on' : ''); node.setAttribute('aria-label', `${names[j]}: exp ${fmt(e.exps[j], 3)}`); });
+    c.terms.list.forEach((node, j) => { write(node, short(e.exps[j])); attr(node, 'class', 'am-term' + (j === i ? ' am-on' : '')); attr(node, 'aria-label', `${names[j]}: exp ${short(e.exps[j])}`); });
     write(c.sumText, ` = ${fmt(e.sum, 3)}`);
     write(c.weight, none ? 'weight α = 0' : `weight α = ${fmt(e.exps[i], 3)} / ${fmt(e.sum, 3)} = ${fmt(e.weight, 3)}`);
     if (c.known) {
@@ -402,10 +404,10 @@ function render({model, el}) {
         const x = head.v[i * D + j];
         if (own()) enter(chip.v, x, `Value of ${names[i]}, ${model.get('dims')[j] ?? j + 1}`); else write(chip.v, f(x));
         write(chip.a, short(e.weight)); write(chip.p, f(e.parts[j]));
-        chip.node.classList.toggle('am-on', j === d);
+        attr(chip.node, 'class', 'am-chip' + (j === d ? ' am-on' : ''));
       });
       write(c.out, `Number ${d + 1}${own() ? ` (${model.get('dims')[d] ?? ''})` : ''} of the output adds weight × value over all keys:`);
-      c.mix.list.forEach((node, j) => { const a = head.weights[t * S + j], x = head.v[j * D + d]; write(node, `${short(a)}·${wrap(x)}`); node.className = 'am-term' + (j === i ? ' am-on' : ''); node.setAttribute('aria-label', `${names[j]}: ${fmt(a, 3)} times ${f(x)}`); });
+      c.mix.list.forEach((node, j) => { const a = head.weights[t * S + j], x = head.v[j * D + d]; write(node, `${short(a)}·${wrap(x)}`); attr(node, 'class', 'am-term' + (j === i ? ' am-on' : '')); attr(node, 'aria-label', `${names[j]}: ${short(a)} times ${f(x)}`); });
       write(c.total, ` = ${f(e.out[d])}.  The whole output of row ${t + 1}: (${e.out.map(f).join(', ')})`);
     }
     if (!peek && !players.playing()) w.say(`Row ${queries[t]}, column ${names[i]}: weight ${fmt(e.weight, 3)}${ok ? '' : ', hidden'}`);
@@ -425,7 +427,7 @@ function render({model, el}) {
     if (!now.logits || panel.hidden) return;
     const {t} = here(), p = part.next, order = ranked(t), top = order[0].x, sum = order.reduce((a, r) => a + Math.exp(r.x - top), 0), real = now.ids[t + 1];
     write(p.title, `What the transformer expects after row ${t + 1}, “${now.queries[t]}”`);
-    p.rows.forEach((row, n) => { const {i, x} = order[n], e = Math.exp(x - top); write(row.letter, shownLetter(spec.letters[i]) + (i === real ? ' ✓' : '')); write(row.logit, fmt(x, 2)); write(row.exp, fmt(e, 3)); write(row.part, `/ ${fmt(sum, 2)}`); write(row.p, fmt(e / sum, 3)); row.bar.style.transform = `scaleX(${e / sum})`; });
+    p.rows.forEach((row, n) => { const {i, x} = order[n], e = Math.exp(x - top); write(row.letter, shownLetter(spec.letters[i]) + (i === real ? ' ✓' : '')); write(row.logit, fmt(x, 2)); write(row.exp, fmt(e, 3)); write(row.part, `/ ${fmt(sum, 2)}`); write(row.p, fmt(e / sum, 3)); attr(row.bar, 'style', `transform:scaleX(${(e / sum).toFixed(4)})`); });
     let loss = 0;
     for (let r = 0; r + 1 < now.T; r++) { let all = 0; for (let i = 0; i < now.V; i++) all += Math.exp(now.logits[r * now.V + i] - now.logits[r * now.V + now.ids[r + 1]]); loss += Math.log(all); }
     write(p.note, `${real === undefined ? '' : `✓ is the letter that follows here: p = ${fmt(Math.exp(now.logits[t * now.V + real] - top) / sum, 3)}. `}Over the whole text −log p is ${fmt(loss / Math.max(1, now.T - 1), 2)} nats a letter (guessing among ${now.V}: ${fmt(Math.log(now.V), 2)}).`
@@ -460,35 +462,38 @@ function render({model, el}) {
   }
 
   // ---- what changes with a cell, and what with the numbers
+  const name = (node, t, j) => attr(node, 'aria-label', `${now.queries[t]} looks at ${now.keys[j]}: ${covered(t) ? 'covered' : can(t, j) ? fmt(current().weights[t * now.S + j], 3) : 'hidden'}`);
+  let pending = 0;  // the other cells of the row get their names when the hand rests
+  const unnamed = () => { clearTimeout(pending); pending = setTimeout(() => { const {t} = here(); part.row.forEach((node, j) => name(node, t, j)); }, 120); };
+  w.cleanups.push(() => clearTimeout(pending));
   function drawCell() {
     const {t, s: i} = here(), head = current(), {wide, high} = look, {S} = now, hid = covered(t), a = x => head.weights[t * S + x];
-    line.style.transform = `translateY(${t * high}px)`; line.setAttribute('aria-rowindex', t + 1);
+    attr(line, 'style', `height:${high}px;transform:translateY(${t * high}px)`); attr(line, 'aria-rowindex', String(t + 1));
+    const stop = pinned().s;
     part.row.forEach((node, j) => {
-      const on = j === i;
-      if (on !== node.classList.contains('am-on')) node.classList.toggle('am-on', on);
-      node.setAttribute('aria-label', `${now.queries[t]} looks at ${now.keys[j]}: ${hid ? 'covered' : can(t, j) ? fmt(a(j), 3) : 'hidden'}`);
-      node.setAttribute('aria-selected', String(on));
-      const stop = j === pinned().s ? 0 : -1;
-      if (node.tabIndex !== stop) node.tabIndex = stop;
+      attr(node, 'class', j === i ? 'am-on' : ''); attr(node, 'aria-selected', String(j === i)); attr(node, 'tabindex', j === stop ? '0' : '-1');
+      if (j === i) name(node, t, j);
     });
-    part.rows.forEach((node, j) => { write(node, now.queries[j]); node.className = j === t ? 'am-on' : ''; });
-    part.buttons.forEach((node, j) => { write(node, now.keys[j]); node.classList.toggle('am-on', j === i); const gone = now.hidden.includes(j); node.setAttribute('aria-pressed', String(gone)); node.setAttribute('aria-label', `Key ${j + 1}, ${now.keys[j]}${gone ? ', hidden' : ''}`); });
+    unnamed();
+    part.rows.forEach((node, j) => { write(node, now.queries[j]); attr(node, 'class', j === t ? 'am-on' : ''); });
+    part.buttons.forEach((node, j) => { const gone = now.hidden.includes(j); write(node, now.keys[j]); attr(node, 'class', j === i ? 'am-on' : ''); attr(node, 'aria-pressed', String(gone)); attr(node, 'aria-label', `Key ${j + 1}, ${now.keys[j]}${gone ? ', hidden' : ''}`); });
     const from = (Math.min(t, S - 1) + 0.5) * wide;
     part.paths.forEach((path, j) => {
       const x = (j + 0.5) * wide, width = hid ? 0 : a(j) * Math.min(wide, 30) * 0.9;
-      path.setAttribute('d', `M${from} 19C${from} 44 ${x} 38 ${x} 64`); path.setAttribute('stroke-width', width < 0.15 ? 0 : width);
-      path.setAttribute('opacity', j === i ? 1 : 0.6);
+      attr(path, 'd', `M${from} 19C${from} 44 ${x} 38 ${x} 64`); attr(path, 'stroke-width', width < 0.15 ? '0' : width.toFixed(2)); attr(path, 'opacity', j === i ? '1' : '0.6');
     });
-    asker.setAttribute('x', Math.max(12, Math.min(S * wide - 12, from))); write(asker, now.queries[t]);
+    attr(asker, 'x', String(Math.max(12, Math.min(S * wide - 12, from)))); write(asker, now.queries[t]);
     drawCard(); drawPanel(); if (own()) drawGrids();
   }
   function drawMap() {
-    const {T, S} = now, {wide, high} = look, c = canvas.getContext('2d'), dpr = canvas.width / (S * wide), a = current().weights, panelColour = w.colour('panel'), masked = w.colour('masked'), paper = w.colour('paper');
+    const {T, S} = now, {wide, high} = look, c = canvas.getContext('2d'), dpr = canvas.width / (S * wide), a = current().weights, {panel: panelColour, masked, paper} = theme;
     c.setTransform(dpr, 0, 0, dpr, 0, 0); c.font = '13px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif'; c.textAlign = 'center'; c.textBaseline = 'middle';
     for (let t = 0; t < T; t++) for (let s = 0; s < S; s++) {
       const hid = covered(t), open = can(t, s), v = a[t * S + s], colour = COLOURS[Math.round(255 * v)], x = s * wide, y = t * high;
+      const text = hid ? '?' : open ? percent(v) : '·', key = text + (open && !hid ? '#' + Math.round(255 * v) : '');
+      if (look.drawn[t * S + s] === key) continue;
+      look.drawn[t * S + s] = key;
       c.fillStyle = hid ? panelColour : open ? colour.fill : paper; c.fillRect(x, y, wide, high);
-      const text = hid ? '?' : open ? percent(v) : '·';
       if (text) { c.fillStyle = hid || !open ? masked : colour.ink; c.fillText(text, x + wide / 2, y + high / 2 + 1); }
     }
     const {l, g} = place(), blank = parse6(paper), off = model.get('off') ?? [];
@@ -504,8 +509,8 @@ function render({model, el}) {
         const [name, value] = all.find(x => x[0] !== 'first' && x[1] >= 0.3) ?? all.find(x => x[0] === 'first');  // the first is where a head rests
         caption = value >= 0.3 ? `${name} ${percent(value)}` : 'mixed'; spoken = value >= 0.3 ? `${percent(value)} percent on ${MEANING[name]}` : 'mixed';
       }
-      write(m.caption, caption); m.node.setAttribute('aria-pressed', String(chosen)); m.node.classList.toggle('am-off', silent);
-      m.node.setAttribute('aria-label', `Layer ${m.a + 1}, head ${m.b + 1}${spoken ? ': ' + spoken : ''}`);
+      write(m.caption, caption); attr(m.node, 'aria-pressed', String(chosen)); attr(m.node, 'class', silent ? 'am-off' : '');
+      attr(m.node, 'aria-label', `Layer ${m.a + 1}, head ${m.b + 1}${spoken ? ': ' + spoken : ''}`);
     });
   }
   const parse6 = colour => { const x = colour.replace('#', ''), f = x.length === 3 ? [...x].map(c => c + c) : x.match(/../g); return f.map(c => parseInt(c, 16)); };
@@ -521,12 +526,17 @@ function render({model, el}) {
     if (document.activeElement !== phrase && phrase.value !== phrased) phrase.value = phrased;
     const p = presets.find(x => x.words.join() === model.get('words').join());
     if (p) preset.set(p.name);
-    mask.set(now.mask); reach.hidden = now.mask !== 'window'; prefix.hidden = now.mask !== 'prefix'; reach.set(now.reach); prefix.set(now.prefix);
-    heat.set(Math.log10(now.temperature)); layers.set(place().l);
+    if (document.activeElement !== mask.input) mask.set(now.mask);
+    reach.hidden = now.mask !== 'window'; prefix.hidden = now.mask !== 'prefix'; reach.set(now.reach); prefix.set(now.prefix);
+    const log = Math.log10(now.temperature);
+    if (Math.abs(+heat.input.value - log) > 0.011) heat.set(log);
+    layers.set(place().l);
     write(legend, is ? '' : kind === 'transformer' ? 'Under each head: the most of its weight that lies, on this text, on the letter before, the same letter earlier, what followed that (copy), itself or the first.' : kind === 'weights' ? 'Only weights are known here.' : '');
     legend.hidden = !legend.textContent;
   }
   function draw() { compute(); build(); drawControls(); drawMap(); drawCell(); drawGrids(); players.show(); }
+  let theme = {};
+  const paint = () => { theme = Object.fromEntries(['panel', 'masked', 'paper'].map(n => [n, w.colour(n)])); look.drawn = []; };
   const changed = w.batch(draw), moved = w.batch(() => { if (now) { drawCell(); players.show(); } });
 
   // ---- pointer and keys on the map
@@ -547,10 +557,10 @@ function render({model, el}) {
   });
   w.on(model, 'row col dim', moved);
   w.on(model, 'text layer head mask window prefix temperature hidden off words dims q k v tab', changed);
-  draw();
+  paint(); draw();
   let width = w.root.clientWidth;
   w.onResize(() => { if (w.root.clientWidth !== width) { width = w.root.clientWidth; changed(); } });
-  w.onTheme(changed);
+  w.onTheme(() => { paint(); changed(); });
   return () => w.close();
 }
 

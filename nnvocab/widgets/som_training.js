@@ -362,7 +362,7 @@ function render({model, el}) {
       later();
     }});
   // Some pictures a second with as many steps between them as the speed asks for: a slow machine draws fewer, and trains as fast.
-  let speed = 40, pictures = 20, sayNext = false, drawnAt = 0, lag = 50;
+  let speed = 40, pictures = 20, sayNext = false, drawnAt = 0, changedAt = 0, lag = 1.15, odd = false;
   const hops = () => Math.max(1, Math.round(speed / pictures));
   const setPace = () => { P.speed.value = Math.min(speed, pictures); };
   const pace = choice({label: 'Speed', value: 40, options: [1, 5, 20, 40, 100, 400, 1500].map(v => [v, v + (v > 1 ? ' steps/s' : ' step/s')]), on: v => { speed = v; setPace(); }});
@@ -576,14 +576,15 @@ function render({model, el}) {
     for (let k = 0; k < pairs.length; k += 2) { const a = 2 * pairs[k], b = 2 * pairs[k + 1]; g.moveTo(screen[a], screen[a + 1]); g.lineTo(screen[b], screen[b + 1]); }
     g.stroke();
     const veiled = hidden(), rgb = set.kind === 'rgb', me = chosen(now.winner), sx = 3 * now.i, s0 = camera(data3[sx], data3[sx + 1], data3[sx + 2]);
-    if (!rgb) { g.fillStyle = C.weight; g.beginPath(); }
+    g.fillStyle = rgb ? C.ink : C.weight;  // squares are cheaper to draw than discs
     for (let u = 0; u < n; u++) {
-      const r = veiled || !now.online ? 3 : 2.2 + 4.5 * Math.min(Math.abs(now.H[u]), 1), x = screen[2 * u], y = screen[2 * u + 1];
-      if (rgb) { g.beginPath(); g.fillStyle = `rgb(${[0, 1, 2].map(f => Math.max(0, Math.min(255, W[u * F + f] * 255 | 0)))})`; }
-      g.moveTo(x + r, y); g.arc(x, y, r, 0, 6.2832);
-      if (rgb) { g.fill(); g.lineWidth = 1; g.strokeStyle = C.ink; g.stroke(); }
+      const r = veiled || !now.online ? 3 : 2.2 + 3.6 * Math.min(Math.abs(now.H[u]), 1), x = screen[2 * u], y = screen[2 * u + 1];
+      g.fillRect(x - r, y - r, 2 * r, 2 * r);
+      if (!rgb) continue;
+      g.fillStyle = `rgb(${W[u * F] * 255 | 0},${W[u * F + 1] * 255 | 0},${W[u * F + 2] * 255 | 0})`;
+      g.fillRect(x - r + 1, y - r + 1, 2 * r - 2, 2 * r - 2);
+      g.fillStyle = C.ink;
     }
-    if (!rgb) g.fill();
     if (!veiled && now.online) {  // where each unit will go
       g.lineWidth = 2;
       for (const away of [false, true]) {
@@ -617,9 +618,9 @@ function render({model, el}) {
     word(g, text, Math.max(26, Math.min(size - 26, x)), y < 28 ? y + r + 12 : y - r - 10, colour);
   }
 
-  function trace(g, u, cell, hex) {
+  function trace(g, u, cell, hex) { g.beginPath(); outline(g, u, cell, hex); }
+  function outline(g, u, cell, hex) {
     const x = box.X[u], y = box.Y[u];
-    g.beginPath();
     if (!hex) { g.rect(x - cell / 2, y - cell / 2, cell, cell); return; }
     const r = cell / Math.sqrt(3);
     for (let k = 0; k < 6; k++) g[k ? 'lineTo' : 'moveTo'](x + r * Math.cos(Math.PI * (k / 3 + 1 / 6)), y + r * Math.sin(Math.PI * (k / 3 + 1 / 6)));
@@ -681,11 +682,16 @@ function render({model, el}) {
       for (let u = 0; u < n; u++) g.drawImage(atlas, u % c * side, Math.floor(u / c) * side, side, side, X[u] - edge / 2, Y[u] - edge / 2, edge, edge);
     }
     if (!veiled) {
-      if (what !== 'neighbourhood') for (let u = 0; u < n; u++) {  // the neighbourhood as outlines: thicker, more h
-        const m = Math.abs(now.H[u]);
-        if (m < 0.05 || !now.online) continue;
-        g.lineWidth = 0.8 + 2.6 * m; g.strokeStyle = now.H[u] > 0 ? C.output : C.gradient;
-        trace(g, u, inner - 1.5 - g.lineWidth, hex); g.stroke();
+      if (what !== 'neighbourhood' && now.online) for (const away of [false, true]) for (let level = 1; level < 6; level++) {  // outlines: thicker, more h
+        g.beginPath();
+        let some = false;
+        for (let u = 0; u < n; u++) {
+          const m = Math.abs(now.H[u]);
+          if (m < 0.05 || now.H[u] < 0 !== away || Math.min(5, Math.ceil(m * 5)) !== level) continue;
+          outline(g, u, inner - 2 - 0.6 * level, hex);
+          some = true;
+        }
+        if (some) { g.lineWidth = 0.4 + 0.6 * level; g.strokeStyle = away ? C.gradient : C.output; g.stroke(); }
       }
       if (now.online) mark(g, now.winner, C.output, hex, inner);
     }
@@ -809,8 +815,14 @@ function render({model, el}) {
     if (dirty.points) { dirty.points = false; drawPoints(); }
     const now = happening(), fast = performance.now();
     drawNet(now);
-    drawLattice(now);
-    if (!playing || speed <= 5 || fast - textAt > 120) {
+    if (playing && drawnAt) {
+      lag += 0.1 * (Math.min(fast - drawnAt, 300) * P.speed.value / 1000 - lag);
+      const better = lag > 1.25 ? Math.max(8, pictures - 4) : lag < 1.08 ? Math.min(20, pictures + 1) : pictures;
+      if (better !== pictures && fast - changedAt > 1000) { pictures = better; changedAt = fast; lag = 1.15; setPace(); }
+    }
+    drawnAt = playing ? fast : 0;
+    if (!playing || speed <= 20 || (odd = !odd)) drawLattice(now);
+    if (!playing || speed <= 5 || fast - textAt > 200) {
       textAt = fast;
       writeNumbers(now);
       drawPlots();
