@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from importlib import import_module
@@ -40,7 +41,7 @@ def vocabulary(_: str) -> str:
 def api(chapter: str) -> str:
     """The reference of a chapter: everything it exports, from the docstrings, each entry with a link to its page."""
     package = import_module(f"nnvocab.{chapter}")
-    pages = {e.object: e for e in nnvocab.entries(chapter=chapter)}
+    pages = {e.object: e for e in nnvocab.entries()}
     parts = []
     for name in sorted(package.__all__, key=str.casefold):
         thing = getattr(package, name)
@@ -62,6 +63,45 @@ def api(chapter: str) -> str:
             lines.append(text[0].upper() + text[1:] + "\n")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def chapter(name: str) -> str:
+    """The pages of a chapter with the entries that each explains."""
+    pages: dict[str, list[nnvocab.Entry]] = defaultdict(list)
+    for e in nnvocab.entries(chapter=name):
+        pages[e.page].append(e)
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    order = [s["file"] for part in toc["parts"] for c in part["chapters"] for s in c.get("sections", ())]
+    parts = []
+    for path in (p for p in order if p.startswith(f"book/{name}/")):
+        page = path.split("/")[-1]
+        title = json.loads((ROOT / f"{path}.ipynb").read_text(encoding="utf-8"))["cells"][0]["source"]
+        heading = "".join(title).splitlines()[0].removeprefix("# ")
+        lines = [f"- [{e.name}]({page}.ipynb#{e.slug}): {_plain(e.summary)}" for e in pages[page]]
+        parts.append(f"## [{heading}]({page}.ipynb)\n\n" + "\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r":math:`(.*?)`", r"$\1$", text).replace("``", "`")
+
+
+def animation(name: str) -> str:
+    """A chapter's film with its poster and its words; it never plays by itself."""
+    text = json.loads((ROOT / "assets/animations/rendered/words.json").read_text(encoding="utf-8"))[name]
+    return (
+        f'<figure class="nnvocab-film"><video controls preload="none" width="960" height="540" '
+        f'poster="../../_static/{name}.png" aria-label="Animation: {text.split(".")[0]}">'
+        f'<source src="../../_static/{name}.mp4" type="video/mp4"></video>'
+        f"<figcaption><details><summary>What the film shows, in words</summary><p>{text}</p></details></figcaption></figure>"
+    )
+
+
+def numbers(_: str) -> str:
+    """How much stands: counted, not typed."""
+    found = nnvocab.entries()
+    names = len(found) + sum(len(e.aliases) for e in found)
+    return f"{len(found)} entries under {names} names, in {len(nnvocab.CHAPTERS)} chapters."
 
 
 def claims(_: str) -> str:
@@ -110,5 +150,5 @@ def benchmarks(_: str) -> str:
     return "\n\n".join(parts)
 
 
-FILL: dict[str, Callable[[str], str]] = {f.__name__: f for f in (vocabulary, api, claims, benchmarks)}
+FILL: dict[str, Callable[[str], str]] = {f.__name__: f for f in (vocabulary, chapter, animation, numbers, api, claims, benchmarks)}
 """What a line ``% nnvocab: <name> <argument>`` of a page is replaced by."""

@@ -36,7 +36,7 @@ def own_files(app: Sphinx) -> None:
     """Serve the book's own files; added late, since Jupyter Book puts every script it knows of into every page."""
     modules = Path(app.outdir).parent / "widget_modules"
     write_modules(modules / "widgets")
-    app.config.html_static_path += [str(STATIC), str(modules)]
+    app.config.html_static_path += [str(STATIC), str(modules), str(ROOT / "assets/animations/rendered")]
     app.add_css_file("book.css", priority=900)
     app.add_js_file("book.js", loading_method="defer")
 

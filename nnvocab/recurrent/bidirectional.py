@@ -51,7 +51,7 @@ class Bidirectional(nn.Module):
     .. math::
         y_t = \big[\overrightarrow{f}(x_0, \dots, x_t),\; \overleftarrow{f}(x_{\ell-1}, \dots, x_t)\big]
 
-    where each arrow is a recurrent layer with its own weights and :math:`\ell` is the length of the sequence without its padding.
+    where each arrow is a recurrent layer with its own weights and :math:`\ell` is the length without the padding.
 
     Args:
         forward_layer: any layer whose first result is the outputs (B, T, H); with ``batch_first=True`` if it has that.

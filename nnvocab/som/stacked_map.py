@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from nnvocab.som.activation_figure import activation_figure
 from nnvocab.som.cube_neighbours import coupling_kernel
 from nnvocab.som.lattice import lattice_positions
 from nnvocab.som.map_quality import best_units, check_inputs
 from nnvocab.som.schedule import decay, gaussian_spread
 from nnvocab.som.self_organizing_map import to_means, with_count
 from nnvocab.vocabulary import Example, entry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LATTICES = ("physical", "product", "hierarchical")
 """What 'near' means: one block of 33x33x33, six coordinates side by side, or a cube first and a unit within it."""
@@ -198,6 +202,11 @@ class Stacked3DSOM(nn.Module):
         meta, within = place.long().split(3, dim=-1)
         number = (meta * meta.new_tensor([self.meta_size**2, self.meta_size, 1])).sum(-1) + 1
         return Activation(number, meta, within, distance)
+
+    def visualize_activation(self, x: Tensor) -> Figure:
+        """Draw which cube and which unit one input (C,) activates, and how near all the others are."""
+        check_inputs(x[None] if x.ndim == 1 else x, self.weight)
+        return activation_figure(self, x)
 
     def quantization_error(self, x: Tensor) -> Tensor:
         """Mean distance to the winner."""

@@ -57,9 +57,11 @@ export function reweigh(given, T, S, {seen, temperature = 1} = {}) {
 function linear(x, T, I, weight, bias, O) {
   const y = new Float64Array(T * O);
   for (let t = 0; t < T; t++) for (let o = 0; o < O; o++) {
-    let sum = bias[o];
-    for (let i = 0, a = t * I, b = o * I; i < I; i++) sum += x[a + i] * weight[b + i];
-    y[t * O + o] = sum;
+    let a = bias[o], b = 0, c = 0, d = 0, i = t * I, j = o * I;  // four sums at once: none waits for another
+    const end = i + I;
+    for (; i + 3 < end; i += 4, j += 4) { a += x[i] * weight[j]; b += x[i + 1] * weight[j + 1]; c += x[i + 2] * weight[j + 2]; d += x[i + 3] * weight[j + 3]; }
+    for (; i < end; i++, j++) a += x[i] * weight[j];
+    y[t * O + o] = a + b + c + d;
   }
   return y;
 }
@@ -79,7 +81,7 @@ function layerNorm(x, T, C, weight, bias) {
 export function named(blob, layout) {
   const numbers = floats(blob, 'f2'), weights = {};
   let at = 0;
-  for (const [name, shape] of layout) { const n = shape.reduce((a, b) => a * b, 1); weights[name] = numbers.subarray(at, at += n); }
+  for (const [name, shape] of layout) { const n = shape.reduce((a, b) => a * b, 1); weights[name] = numbers.slice(at, at += n); }
   return weights;
 }
 
@@ -147,14 +149,14 @@ const MEANING = {before: 'the token before', itself: 'the token itself', first: 
 const MASK_TEXT = {full: 'full: all positions', causal: 'causal: none that comes later', window: 'sliding window: the last few', prefix: 'prefix: the first few, then causal'};
 const LOOK = `.nnv [hidden]{display:none!important}.am-board{width:max-content;position:relative}.am-heads{display:grid;gap:8px;grid-template-columns:repeat(auto-fill,minmax(74px,1fr));margin:8px 0 4px}
 .am-heads button{padding:3px;font-size:13px;line-height:1.25;min-height:0;display:flex;flex-direction:column;align-items:center;gap:2px;background:var(--paper);overflow:hidden}
-.am-heads canvas{width:100%;max-width:104px;aspect-ratio:1;image-rendering:pixelated}.am-heads b{font-weight:600}.am-row{display:flex}
+.am-heads canvas{width:100%;max-width:104px;aspect-ratio:1;image-rendering:pixelated}.am-heads b{font-weight:600}.am-heads span{contain:strict;width:100%;height:34px;text-align:center}.am-row{display:flex}
 .am-names,.am-corner{position:sticky;left:0;z-index:3;background:var(--paper);flex:none}.am-names div{font-size:13px;padding-right:6px;text-align:right;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;color:var(--soft)}
 .am-names div.am-on{color:var(--input);font-weight:700}.am-keys{display:flex;align-items:flex-end}.nnv .am-keys button{padding:2px 0;min-width:0;min-height:24px;border:0;border-radius:4px;background:none;font-size:13px;line-height:1.15;flex:none;overflow:hidden}
 .am-keys.am-tall button{writing-mode:vertical-rl;transform:rotate(180deg);text-align:left;padding:0 0 3px}
 .nnv .am-keys button.am-on{color:var(--state);font-weight:700}.nnv .am-keys button[aria-pressed=true]{box-shadow:none;color:var(--masked);text-decoration:line-through}
 .am-cells{position:relative;flex:none;cursor:crosshair;touch-action:pan-x pan-y}.am-line{position:absolute;left:0;top:0;display:flex;outline:2px solid var(--focus);outline-offset:-1px;z-index:1}
 .am-line div{flex:none;height:100%;outline-offset:-3px}.am-line div.am-on{box-shadow:inset 0 0 0 2px #fff,inset 0 0 0 4px #b34700}
-.am-ribbons{display:block;max-width:none!important;overflow:visible}.am-card{margin:10px 0 0;padding:0;list-style:none;counter-reset:n}.am-card>li{counter-increment:n;border-top:1px solid var(--line);padding:7px 0 8px 30px;position:relative}
+.am-ribbons{display:block;max-width:none!important;overflow:visible}.am-card{margin:10px 0 0;padding:0;list-style:none;counter-reset:n}.am-card>li,.am-panel,.am-grids{content-visibility:auto;contain-intrinsic-size:auto 110px}.am-card>li{counter-increment:n;border-top:1px solid var(--line);padding:7px 0 8px 30px;position:relative}
 .am-card>li::before{content:counter(n);position:absolute;left:0;top:8px;width:21px;height:21px;border-radius:50%;background:var(--panel);border:1px solid var(--line);font-size:13px;line-height:19px;text-align:center}
 .am-chips{display:flex;flex-wrap:wrap;gap:4px;margin:4px 0}.am-chip{border:1px solid var(--line);border-radius:6px;padding:2px 6px;font-size:14px;min-width:66px;text-align:right;line-height:1.35;display:grid}
 .am-chip>:first-child{font-size:13px;color:var(--soft);text-align:center}.nnv .am-chip button{border:0;padding:0;min-height:24px;min-width:0;background:none;font-size:13px;text-decoration:underline;text-underline-offset:3px}
@@ -291,7 +293,7 @@ function render({model, el}) {
     const {T, S, D, L, H} = now, {l} = place(), q = current().q, all = L * H <= 16;
     const id = [T, S, D, L, H, own(), all ? '' : l, keysWidth(), w.root.clientWidth].join();
     if (id === shape) return false;
-    shape = id;
+    shape = id; last = 0;
     const longest = list => Math.max(...list.map(x => [...x].length)), tall = longest(now.keys) > 2;
     const left = Math.min(96, 16 + 7.6 * longest(now.queries)), room = w.root.clientWidth - 32 - left;
     const wide = Math.max(24, Math.min(own() ? 58 : 34, Math.floor(room / S))), high = Math.max(24, Math.min(30, wide));
@@ -463,6 +465,11 @@ function render({model, el}) {
 
   // ---- what changes with a cell, and what with the numbers
   const name = (node, t, j) => attr(node, 'aria-label', `${now.queries[t]} looks at ${now.keys[j]}: ${covered(t) ? 'covered' : can(t, j) ? fmt(current().weights[t * now.S + j], 3) : 'hidden'}`);
+  // The map follows the hand at every frame, the many numbers of the card at most 20 times a second: faster nobody reads.
+  let late = 0, last = 0, cost = 0;
+  const drawCards = () => { clearTimeout(late); late = 0; last = performance.now(); drawCard(); drawPanel(); drawGrids(); attr(card, 'aria-busy', 'false'); };
+  const cards = () => { const wait = last + Math.max(48, 6 * cost) - performance.now(); if (wait <= 0) drawCards(); else late ||= setTimeout(drawCards, wait); };
+  w.cleanups.push(() => clearTimeout(late));
   let pending = 0;  // the other cells of the row get their names when the hand rests
   const unnamed = () => { clearTimeout(pending); pending = setTimeout(() => { const {t} = here(); part.row.forEach((node, j) => name(node, t, j)); }, 120); };
   w.cleanups.push(() => clearTimeout(pending));
@@ -483,7 +490,7 @@ function render({model, el}) {
       attr(path, 'd', `M${from} 19C${from} 44 ${x} 38 ${x} 64`); attr(path, 'stroke-width', width < 0.15 ? '0' : width.toFixed(2)); attr(path, 'opacity', j === i ? '1' : '0.6');
     });
     attr(asker, 'x', String(Math.max(12, Math.min(S * wide - 12, from)))); write(asker, now.queries[t]);
-    drawCard(); drawPanel(); if (own()) drawGrids();
+    cards();
   }
   function drawMap() {
     const {T, S} = now, {wide, high} = look, c = canvas.getContext('2d'), dpr = canvas.width / (S * wide), a = current().weights, {panel: panelColour, masked, paper} = theme;
@@ -534,10 +541,15 @@ function render({model, el}) {
     write(legend, is ? '' : kind === 'transformer' ? 'Under each head: the most of its weight that lies, on this text, on the letter before, the same letter earlier, what followed that (copy), itself or the first.' : kind === 'weights' ? 'Only weights are known here.' : '');
     legend.hidden = !legend.textContent;
   }
-  function draw() { compute(); build(); drawControls(); drawMap(); drawCell(); drawGrids(); players.show(); }
+  function draw() { compute(); build(); drawControls(); drawMap(); drawCell(); players.show(); }
   let theme = {};
   const paint = () => { theme = Object.fromEntries(['panel', 'masked', 'paper'].map(n => [n, w.colour(n)])); look.drawn = []; };
-  const changed = w.batch(draw), moved = w.batch(() => { if (now) { drawCell(); players.show(); } });
+  // Numbers that change without a pause (a slider's) are drawn 30 times a second, or as often as leaves the hand two thirds of the time.
+  let drew = 0, soon = 0;
+  const all = w.batch(() => { soon = 0; drew = performance.now(); draw(); cost = Math.min(60, performance.now() - drew); });
+  const changed = () => { attr(card, 'aria-busy', 'true'); const wait = drew + Math.max(30, 3 * cost) - performance.now(); if (wait <= 0) all(); else soon ||= setTimeout(all, wait); };
+  w.cleanups.push(() => clearTimeout(soon));
+  const cell = w.batch(() => { if (now) { drawCell(); players.show(); } }), moved = () => { attr(card, 'aria-busy', 'true'); cell(); };
 
   // ---- pointer and keys on the map
   const at = e => { const r = canvas.getBoundingClientRect(); return {t: clamp(Math.floor((e.clientY - r.top) / look.high), now.T), s: clamp(Math.floor((e.clientX - r.left) / look.wide), now.S)}; };

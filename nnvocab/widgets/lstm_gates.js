@@ -136,44 +136,44 @@ export function within(norms, share) {
 export const clean = (text, vocabulary) => [...text.toLowerCase().replace(/[’‘]/g, "'").replace(/[“”]/g, '"').replace(/[–—]/g, '-')].filter(c => vocabulary.includes(c)).slice(0, 80).join('');
 
 // ---- The figure ----
-const COL = 28, LANE = 26, WIDE = 70, LANES = 8;
+const COL = 30, LANE = 26, WIDE = 70, LANES = 8;
 const CSS = `
-.lg-scroll{overflow-x:auto;position:relative;scroll-padding:0 40px 0 70px}.lg-grid{position:relative;width:max-content;min-width:100%}
-.lg-row{display:flex;position:relative}.lg-head{position:sticky;left:0;z-index:4;width:60px;flex:none;background:var(--paper);font-size:13px;color:var(--soft);display:flex;align-items:center}
+.lg-scroll{contain:layout style;overflow-x:auto;position:relative;scroll-padding:0 40px 0 70px}.lg-grid{position:relative;isolation:isolate;width:max-content;min-width:100%}
+.lg-row{display:flex}.lg-head{position:sticky;left:0;z-index:4;width:60px;flex:none;background:var(--paper);font-size:13px;color:var(--soft);display:flex;align-items:center}
 .lg-cap{position:sticky;left:0;width:fit-content;max-width:min(100cqw,100%);font-size:13px;color:var(--soft);padding:8px 4px 2px 0;z-index:4;line-height:1.3;background:var(--paper)}
 .lg-cap b,.lg-head b{color:var(--ink)}
-.lg-cell{width:${COL}px;flex:none;text-align:center;font-size:13px;line-height:1.15;position:relative;z-index:2;cursor:pointer;display:flex;flex-direction:column;justify-content:center;align-items:center;white-space:pre;letter-spacing:-.4px}
-.lg-cell:focus-visible{outline-offset:-2px;z-index:5}
+.lg-cell{contain:size layout style;width:${COL}px;flex:none;text-align:center;font-size:13px;line-height:1.15;cursor:pointer;display:flex;flex-direction:column;justify-content:center;align-items:center;white-space:pre;letter-spacing:-.4px}
+.lg-cell:focus-visible{outline-offset:-2px}
 .lg-text .lg-cell{height:32px;font-size:17px;letter-spacing:0}.lg-text .lg-cell.ahead,.lg-grad .lg-cell.ahead{color:var(--soft)}
 .lg-lane .lg-cell{height:${LANE}px;justify-content:flex-end}.lg-lane.on .lg-cell{height:${WIDE}px}.lg-lane.on .lg-head{color:var(--state);font-weight:700}
 .lg-lane .lg-head{cursor:pointer}.lg-grad .lg-cell{height:38px;border:1px solid var(--paper);border-radius:4px}.lg-grad b{font-weight:400}
-.lg-lanes{position:relative}.lg-lanes canvas{position:absolute;left:60px;top:0;max-width:none!important}
-.lg-clip{position:absolute;left:60px;top:0;bottom:0;overflow:hidden;z-index:1;pointer-events:none}.lg-veil{position:absolute;inset:0;background:var(--paper);opacity:.72}.lg-ask .lg-veil{opacity:1}
-.lg-now{position:absolute;top:0;bottom:0;left:60px;width:${COL}px;border:2px solid var(--state);border-radius:6px;pointer-events:none;z-index:3}
+.lg-lanes{position:relative}.lg-lanes canvas{z-index:-2;position:absolute;left:60px;top:0;max-width:none!important}
+.lg-clip{position:absolute;left:60px;top:0;bottom:0;overflow:hidden;z-index:-1;pointer-events:none}.lg-veil{will-change:transform;position:absolute;inset:0;background:var(--paper);opacity:.72}.lg-ask .lg-veil{opacity:1}
+.lg-now{will-change:transform;position:absolute;top:0;bottom:0;left:60px;width:${COL}px;border:2px solid var(--state);border-radius:6px;pointer-events:none;z-index:3}
 .lg-scale{display:inline-block;width:90px;height:12px;border-radius:3px;vertical-align:-1px;margin:0 4px}
 .lg-note{min-height:4.5em}.lg-below{display:grid;grid-template-columns:minmax(0,1fr);gap:10px 22px;margin-top:10px}
 @container (min-width:700px){.lg-below{grid-template-columns:minmax(0,380px) minmax(0,1fr)}.lg-note{min-height:1.5em}}
 .lg-gates{display:grid;grid-template-columns:46px repeat(6,minmax(0,1fr));gap:2px}.lg-gates [role=row]{display:contents}
 .lg-gates [role=columnheader],.lg-gates [role=rowheader]{font-size:13px;color:var(--soft);line-height:1.15;text-align:center;align-self:center;overflow-wrap:anywhere}
 .lg-gates [role=rowheader]{text-align:left}.lg-gates i{font-family:Georgia,"DejaVu Serif",serif;font-size:16px;color:var(--ink)}
-.lg-gate{position:relative;background:var(--panel);border-radius:4px;min-height:28px;font-size:14px;text-align:center;padding:3px 0 6px;cursor:pointer;overflow:hidden}
-.lg-gates .on .lg-gate{font-size:17px;font-weight:650;padding:10px 0 14px}.lg-gates .on [role=rowheader]{color:var(--state);font-weight:700}
+.lg-gate{background:linear-gradient(var(--output),var(--output)) no-repeat 0 100%/0 4px var(--panel);border-radius:4px;min-height:28px;font-size:14px;text-align:center;padding:3px 0 6px;cursor:pointer}
+.lg-gates .on .lg-gate{font-size:16px;font-weight:650;padding:10px 0 14px}.lg-gates .on [role=rowheader]{color:var(--state);font-weight:700}
 .lg-gate[aria-selected=true]{box-shadow:inset 0 0 0 2px var(--focus)}.lg-gate:focus-visible{outline-offset:-2px}
-.lg-gate u{position:absolute;left:0;bottom:0;height:4px;width:100%;background:var(--output);transform-origin:0 0}.lg-gates .on .lg-gate u{height:8px}
-.lg-gate u.mid{left:50%;width:50%;background:var(--state)}
+.lg-gate.mid{background-image:linear-gradient(var(--state),var(--state))}
 .lg-eq{font-size:15px;line-height:1.75;min-width:0}.lg-eq p{margin:0 0 2px}.lg-eq i,.lg-cap i{font-family:Georgia,"DejaVu Serif",serif}.lg-eq sub{font-size:13px;line-height:1}
 .lg-eq .num{white-space:nowrap}.lg-eq .lit{background:var(--panel);border-radius:5px;box-shadow:0 0 0 3px var(--panel)}
 .nnv .lg-eq button{min-height:26px;min-width:26px;padding:0 5px;font-size:15px;line-height:1.4}
 .lg-terms{font-size:14px;color:var(--soft)}.lg-eq summary{cursor:pointer;font-size:14px;min-height:26px}.lg-all{columns:170px;font-size:13px;margin:0;padding:0;list-style:none;max-height:260px;overflow:auto}
 .lg-guess{display:grid;grid-template-columns:60px repeat(5,minmax(0,1fr));gap:3px;max-width:520px;margin-top:4px}.lg-guess>*{font-size:13px;text-align:center;align-self:center;white-space:nowrap;border-radius:4px;padding:2px 0;line-height:1.35}
-.lg-guess>.who{text-align:left;color:var(--soft)}.lg-guess>.chip{background:var(--panel)}.lg-guess>.chip b{font-size:16px}.lg-guess>.chip.yes{box-shadow:inset 0 0 0 2px var(--output)}
-.nnv .lg-examples select{max-width:150px}.nnv .lg-type{flex:1 1 240px}.nnv .lg-type input{flex:1;width:100%;font-size:16px}
+.lg-guess>.who{text-align:left;color:var(--soft)}.lg-guess>.chip{contain:layout style;background:var(--panel)}.lg-guess>.chip b{font-size:16px}.lg-guess>.chip.yes{box-shadow:inset 0 0 0 2px var(--output)}
+.nnv .lg-examples select{max-width:150px}.nnv .nnv-player .nnv-scrub{flex-basis:80px}.nnv .nnv-player{gap:6px 10px}.nnv .lg-type{flex:1 1 240px}.nnv .lg-type input{flex:1;width:100%;font-size:16px}
 `;
 const NAMES = {f: 'forget', i: 'input', g: 'candidate', o: 'output', c: 'cell', h: 'out'};
 const MODELS = {lstm: 'LSTM', gru: 'GRU', rnn: 'RNN'};
 const shownAs = token => token === ' ' ? '␣' : token;
 const quoted = token => token === ' ' ? 'a space' : token === '"' ? 'a quotation mark' : `“${token}”`;
 const plus = (v, digits = 3) => `${v < 0 ? '−' : '+'} ${fmt(Math.abs(v), digits)}`;
+const sign = v => plus(v, 2).replace(' ', '');
 const short = v => { const t = fmt(v, Math.abs(v) < 9.95 ? 1 : 0); return Math.abs(v) < 0.05 ? '0' : t.replace(/^(−?)0\./, '$1.'); };
 const write = (node, text) => { if (node.textContent !== text) node.textContent = text; };
 const attr = (node, name, value) => { if (node.getAttribute(name) !== value) node.setAttribute(name, value); };
@@ -234,7 +234,7 @@ function render({model, el}) {
     if (kind === 'text') return where;
     if (kind === 'lane') {
       const k = base() + index, old = at('c', t - 1, k), f = at('f', t, k), wrote = at('i', t, k) * at('g', t, k);
-      return `Unit ${k}, ${where}: keeps ${fmt(100 * f, 0)} % of ${fmt(old)}, writes ${plus(wrote, 2)}, so the cell holds ${fmt(at('c', t, k))}.`;
+      return `Unit ${k}, ${where}: keeps ${fmt(100 * f, 0)} % of ${fmt(old)}, writes ${sign(wrote)}, so the cell holds ${fmt(at('c', t, k))}.`;
     }
     const n = ready?.[index], name = MODELS[cells[index].kind];
     if (!n || t > step()) return `${name}, ${where}: after the chosen step, so it has no part in it.`;
@@ -264,7 +264,7 @@ function render({model, el}) {
   const KEYS = ['f', 'i', 'g', 'o', 'c', 'h'], HEADS = {f: 'forget', i: 'input', g: 'cand.', o: 'output', c: 'cell', h: 'out'};
   const table = Array.from({length: lanes}, () => {
     const head = h('div', {role: 'rowheader'});
-    const boxes = KEYS.map(g => { const value = h('span', {}), bar = h('u', {class: 'foi'.includes(g) ? null : 'mid'}); return {g, value, bar, node: h('div', {class: 'lg-gate', role: 'gridcell'}, value, bar)}; });
+    const boxes = KEYS.map(g => { return {g, node: h('div', {class: 'foi'.includes(g) ? 'lg-gate' : 'lg-gate mid', role: 'gridcell'})}; });
     return {head, boxes, node: h('div', {role: 'row'}, head, boxes.map(b => b.node))};
   });
   const gates = h('div', {class: 'lg-gates', role: 'grid', 'aria-label': 'Gates of the units on show, at the chosen step'},
@@ -303,7 +303,7 @@ function render({model, el}) {
   const quiz = h('div', {class: 'nnv-bar', role: 'group', 'aria-label': 'Predict'}, question, ['f', 'i', 'o'].map(g => button({label: NAMES[g], name: `The ${NAMES[g]} gate`, on: () => answer(g)})), verdict);
 
   // Controls.
-  const play = player(w, {length: T, get: step, set: v => put(model, {step: v}), rate: 4, names: 'character'});
+  const play = player(w, {length: T, get: step, set: v => put(model, {step: v}), rate: 2.5, names: typed ? 'character' : 'step'});
   const unitText = k => { const found = notes.filter(o => o.unit === k); return `${k}${found.length ? ' · ' + found.map(o => o.name).join(', ') : ''}`; };
   const unitPick = choice({label: 'Unit', options: Array.from({length: H}, (_, k) => [k, unitText(k)]), value: unit(), on: k => put(model, {unit: k})});
   const targetPick = choice({label: 'Gradient of', options: targets.map(v => [v, {guess: 'each best guess', cell: 'the unit’s cell', hidden: 'all of h'}[v]]), value: target(), on: v => put(model, {target: v})});
@@ -370,7 +370,7 @@ function render({model, el}) {
 
   const sentence = () => {
     const t = step(), k = unit(), f = at('f', t, k);
-    return `${hint ? hint + ' · ' : ''}Character ${t + 1} is ${quoted(tokens[t])}. Unit ${k} ${f > 0.8 ? 'keeps' : f < 0.2 ? 'lets go of' : 'halves, roughly,'} its ${fmt(at('c', t - 1, k))} (forget gate ${fmt(f)}) and writes ${plus(at('i', t, k) * at('g', t, k), 2)}: the cell holds ${fmt(at('c', t, k))}.`;
+    return `${hint ? hint + ' · ' : ''}Character ${t + 1} is ${quoted(tokens[t])}. Unit ${k} ${f > 0.8 ? 'keeps' : f < 0.2 ? 'lets go of' : 'keeps part of'} its ${fmt(at('c', t - 1, k))} (forget gate ${fmt(f)}) and writes ${sign(at('i', t, k) * at('g', t, k))}: the cell holds ${fmt(at('c', t, k))}.`;
   };
 
   function drawGates() {
@@ -380,11 +380,13 @@ function render({model, el}) {
       r.node.classList.toggle('on', on);
       write(r.head, `${b + k}`); attr(r.head, 'aria-label', `unit ${b + k}`);
       r.boxes.forEach(x => {
-        const v = at(x.g, t, b + k), text = fmt(v);
-        if (x.shown !== v || x.unit !== b + k) {
-          x.shown = v; x.unit = b + k;
-          write(x.value, text);
-          x.bar.style.transform = `scaleX(${Math.max(-1, Math.min(1, v)).toFixed(3)})`;
+        const v = at(x.g, t, b + k), text = Math.abs(v) < 0.005 ? '0.00' : fmt(v);
+        if (x.shown !== v || x.unit !== b + k || x.on !== on) {
+          x.shown = v; x.unit = b + k; x.on = on;
+          write(x.node, text);
+          const size = 50 * Math.min(1, Math.abs(v)), tall = on ? 8 : 4;  // a bar from the left, or from the middle for what has a sign
+          x.node.style.backgroundSize = 'foi'.includes(x.g) ? `${(2 * size).toFixed(1)}% ${tall}px` : `${size.toFixed(1)}% ${tall}px`;
+          if (!'foi'.includes(x.g)) x.node.style.backgroundPosition = `${(100 * (v < 0 ? 50 - size : 50) / (100 - size)).toFixed(2)}% 100%`;
           attr(x.node, 'aria-label', `unit ${b + k}, ${NAMES[x.g]} ${text}`);
         }
         attr(x.node, 'aria-selected', String(on && x.g === chosen));
@@ -411,7 +413,7 @@ function render({model, el}) {
       write(eq.px, fmt(px, digits)); write(eq.bx, plus(bx)); write(eq.ph, plus(ph)); write(eq.bh, plus(bh));
       write(eq.sum, `${g === 'g' ? 'tanh' : 'σ'}(${fmt(sum, digits)})`); write(eq.value, fmt(at(g, t, k), digits));
       const best = products().slice(0, 3);
-      write(eq.terms, `${typed ? `One-hot ${quoted(tokens[t])} picks one column of W: ${fmt(px, digits)}. ` : ''}Largest products: ${best.length ? best.map(productText).join(', ') : 'none, for this is the first step and h is 0'}.`);
+      write(eq.terms, `${typed ? `The one-hot input, ${quoted(tokens[t])}, picks one column of W: ${fmt(px, digits)}. ` : ''}Largest products: ${best.length ? best.map(productText).join(', ') : 'none, for this is the first step and h is 0'}.`);
       drawAll();
     }
     write(eq.f, fmt(at('f', t, k))); write(eq.i, fmt(at('i', t, k))); write(eq.g, fmt(at('g', t, k))); write(eq.o, fmt(at('o', t, k)));
@@ -486,12 +488,12 @@ function render({model, el}) {
 
   function drawStep() {
     const t = step(), u = unit();
+    const room = view - 60, want = (t + 1) * COL - room + Math.min(2 * COL, room / 4), left = scroller.scrollLeft;
+    if (t * COL < left || (t + 2) * COL > left + room) scroller.scrollLeft = t * COL < left ? Math.max(0, (t - 1) * COL) : want;
     now.style.transform = `translateX(${t * COL}px)`;
     veil.style.transform = `translateX(${(t + 1) * COL}px)`;
     textRow.cells.forEach((c, q) => { c.classList.toggle('ahead', q > t); attr(c, 'aria-selected', String(q === t)); });
     laneRows[u - base()].cells.forEach((c, q) => write(c, q <= t ? short(at('c', q, u)) : ''));
-    const room = view - 60, want = (t + 1) * COL - room + Math.min(2 * COL, room / 4), left = scroller.scrollLeft;
-    if (t * COL < left || (t + 2) * COL > left + room) scroller.scrollLeft = t * COL < left ? Math.max(0, (t - 1) * COL) : want;
     play.show();
     drawGates(); drawEquations(); drawGuesses(); drawGradients();
     const next = tokens[t + 1];

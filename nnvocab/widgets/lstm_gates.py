@@ -291,8 +291,8 @@ class LSTMGates(Widget):
         figure, (top, low) = plt.subplots(
             2, figsize=(7.2, 4.2), height_ratios=heights, sharex=True, layout="constrained"
         )
-        lanes = c[:, base : base + shown].T
-        limit = max(1.0, lanes.abs().max().item())
+        lanes = c[:, base : base + shown].T.numpy()
+        limit = max(1.0, float(np.abs(lanes).max()))
         image = top.imshow(lanes, cmap=SIGNED, vmin=-limit, vmax=limit, aspect="auto")
         top.set_yticks(range(shown), [f"unit {base + k}" for k in range(shown)])
         top.set_title("Each row is one unit's cell state through time")

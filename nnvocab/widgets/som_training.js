@@ -267,7 +267,7 @@ function render({model, el}) {
     decay: 'string', neighbourhood: 'string', topology: 'string', shape: 'json', seed: 'number', start: 'string', view: 'string', unit: 'number', turn: 'number', tilt: 'number', history: 'json', step: 'number'});
 
   const get = k => model.get(k), sets = get('datasets');
-  const valid = {mode: v => ['online', 'batch'].includes(v), rate: v => v >= 0, end_rate: v => v > 0, radius: v => v > 0, end_radius: v => v > 0, steps: v => v >= 1 && v <= 20000,
+  const valid = {mode: v => ['online', 'batch'].includes(v), rate: v => v > 0 && v <= 1, end_rate: v => v > 0 && v <= 1, radius: v => v > 0, end_radius: v => v > 0, steps: v => v >= 1 && v <= 20000,
     decay: v => DECAYS.includes(v), neighbourhood: v => v in HOOD, topology: v => ['rectangular', 'hexagonal'].includes(v),
     shape: v => Array.isArray(v) && v.length === 2 && v.every(x => Number.isInteger(x) && x >= 1) && v[0] * v[1] >= 2 && v[0] * v[1] <= 900};
   const present = () => Object.fromEntries(SETTINGS.map(k => [k, valid[k](get(k)) ? get(k) : run.settings[k]]));
@@ -417,8 +417,6 @@ function render({model, el}) {
     stage.classList.toggle('som-turn', turns);
     for (const [k, v] of Object.entries({tabindex: 0, role: 'application', 'aria-roledescription': 'figure'})) stage.setAttribute(k, v);
     where.textContent = set.F > 3 ? `${set.F} features, drawn on 3 principal axes; drag to turn` : turns ? 'drag or arrow keys to turn' : '';
-    text(remarks, diverged() || remark);
-    remarks.hidden = !remarks.textContent;
     cells();
     P.show();
   }
@@ -770,7 +768,7 @@ function render({model, el}) {
     batchLook = total;
     return total > 1e-12 ? [sum.map(v => v / total), 1] : [W.slice(u * F, u * F + F), 1];
   }
-  const diverged = () => run.W.every(Number.isFinite) && Math.abs(run.curve.at(-1)[1]) < 1e3 * set.span * Math.sqrt(set.F) ? ''
+  const diverged = () => run.W.every(v => Math.abs(v - set.least) < 20 * set.span) ? ''
     : 'The map flies apart: the Mexican hat pushes far units away faster than samples pull them back. Go back, and lower the rate or the radius.';
   function tell() {
     const [q, e] = run.curve.at(-1)?.slice(1) ?? [0, 0];
@@ -817,7 +815,7 @@ function render({model, el}) {
     drawNet(now);
     if (playing && drawnAt) {
       lag += 0.1 * (Math.min(fast - drawnAt, 300) * P.speed.value / 1000 - lag);
-      const better = lag > 1.25 ? Math.max(8, pictures - 4) : lag < 1.08 ? Math.min(20, pictures + 1) : pictures;
+      const better = lag > 1.25 ? Math.max(6, pictures - 4) : lag < 1.08 ? Math.min(20, pictures + 1) : pictures;
       if (better !== pictures && fast - changedAt > 1000) { pictures = better; changedAt = fast; lag = 1.15; setPace(); }
     }
     drawnAt = playing ? fast : 0;
@@ -825,6 +823,8 @@ function render({model, el}) {
     if (!playing || speed <= 5 || fast - textAt > 200) {
       textAt = fast;
       writeNumbers(now);
+      text(remarks, diverged() || remark);
+      remarks.hidden = !remarks.textContent;
       drawPlots();
       if (!playing) stage.setAttribute('aria-label', `Data space: ${set.n} samples of ${set.title} and a ${kindOf() === 'chain' ? 'chain' : kindOf() + ' lattice'} of ${run.U} units after ${run.t} steps. ${flat ? '' : 'Arrow keys turn the view.'}`);
       if (sayNext && there && !playing) { sayNext = false; tell(); }

@@ -132,6 +132,8 @@ class SOMTraining(Widget):
         name, value = proposal["trait"].name, proposal["value"]
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name} is {value}, but must be above 0")
+        if "rate" in name and value > 1:
+            raise ValueError(f"{name} is {value}, but above 1 a unit would overshoot the sample")
         if name == "steps" and value > 20_000:
             raise ValueError(f"steps is {value}, but the browser keeps a way back for 20,000 at most")
         return value
@@ -215,7 +217,7 @@ class SOMTraining(Widget):
                 axes.set_box_aspect(None, zoom=0.82)
                 axes.view_init(elev=self.tilt, azim=-90 + self.turn)
         axes = figure.add_subplot(1, 3, 3)
-        heights = u_matrix(torch.from_numpy(weight), neighbour_pairs(tuple(shape), topology)).view(*shape)
+        heights = u_matrix(torch.from_numpy(weight), neighbour_pairs(tuple(shape), topology)).view(*shape).numpy()
         image = axes.imshow(heights, cmap=MAGNITUDE, vmin=0, aspect="auto" if shape[0] == 1 else "equal")
         figure.colorbar(image, ax=axes, shrink=0.6, label="distance to neighbours")
         axes.set(xticks=[], yticks=[])

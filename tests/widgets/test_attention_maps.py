@@ -37,6 +37,7 @@ def get(page, *names):
 
 def settle(page):
     page.evaluate("() => new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))")
+    page.wait_for_selector(".am-card[aria-busy=true]", state="detached")  # its numbers may lag behind the hand
 
 
 def put(page, **values):
@@ -266,6 +267,7 @@ def first_map(page):
     rows = []
     for t in range(page.evaluate("+document.querySelector('[role=grid]').ariaRowCount")):
         put(page, row=t)
+        page.wait_for_timeout(150)  # the cells away from the chosen one get their names when the hand rests
         labels = page.eval_on_selector_all("[role=gridcell]", "x => x.map(c => c.ariaLabel)")
         rows.append([0.0 if x.endswith("hidden") else number(x.split(": ")[-1]) for x in labels])
     return torch.tensor(rows)

@@ -30,7 +30,7 @@ def settle(page):
 
 
 def close(found, wanted, tolerance=1e-5):
-    np.testing.assert_allclose(np.array(found), wanted.detach().numpy(), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(torch.as_tensor(found).detach().numpy(), wanted.detach().numpy(), rtol=tolerance, atol=tolerance)
 
 
 def random_cells():
@@ -271,7 +271,7 @@ class TestBrowser:
         page.get_by_role("button", name=f"The {({'f': 'forget', 'i': 'input', 'o': 'output'})[lowest]} gate").click()
         settle(page)
         assert state(page, "step") == 10
-        assert page.get_by_role("status").inner_text().startswith("Right")
+        assert page.get_by_role("group", name="Predict").get_by_role("status").inner_text().startswith("Right")
 
     def test_the_address_sets_the_state_on_load_and_when_followed(self, page, tmp_path):
         mount(
