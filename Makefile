@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SITE := _build/html/index.html
 
-.PHONY: book test test-package test-notebooks test-site notebooks refresh bench animations new-entry lint clean setup
+.PHONY: book test test-package test-notebooks test-site notebooks refresh bench bench-site animations new-entry lint clean setup
 .DEFAULT_GOAL := book
 
 setup: $(READY)
@@ -49,6 +49,10 @@ refresh: $(READY)
 # Time every entry that has a peer; writes benchmarks/results.json, which a page shows.
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py $(CHAPTER)
+
+# Measure the site: weight of pages, time to the first widget, frames while it plays; writes benchmarks/site.json.
+bench-site: $(READY) book
+	$(BIN)/python benchmarks/site_speed.py
 
 # Render the manim scenes again; needs manim (the extra `animations`).
 animations: $(READY)

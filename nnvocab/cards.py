@@ -17,7 +17,7 @@ SECTIONS = ("Args", "Shapes", "Notice", "Raises", "Returns", "Source")
 
 _CSS = """<style>
 .nnvocab-card{border:1px solid color-mix(in srgb,currentColor 25%,transparent);border-radius:8px;padding:.8em 1.1em;
-margin:.4em 0;line-height:1.45;max-width:46rem;background:transparent;color:inherit}
+margin:.4em 0;line-height:1.45;background:transparent;color:inherit}
 .nnvocab-card dl{display:grid;grid-template-columns:6.5em minmax(0,1fr);gap:.15em .8em;margin:.4em 0 0}
 .nnvocab-card dt{font-weight:600;opacity:.85}.nnvocab-card dd{margin:0;overflow-wrap:anywhere}
 .nnvocab-card code{background:none;border:0;color:inherit;padding:0;font-size:.92em}
@@ -119,7 +119,8 @@ class Card:
         ]
         rows.append(("call", [(signature(e.object), "")]))
         if "Shapes" in doc.sections:
-            rows.append(("shapes", [(re.sub(r"\s+", " ", doc.sections["Shapes"]), "")]))
+            shapes = re.sub(r"\s+", " ", doc.sections["Shapes"]).replace("``", "")
+            rows.append(("shapes", [(shapes, "")]))
         if e.paper:
             rows.append(("paper", [(cite(e.paper), f"../references.md#{e.paper}")]))
         if e.peer:

@@ -1,4 +1,4 @@
-"""Write the three files a new entry starts from: ``make new-entry CHAPTER=attention CONCEPT=sliding_window NAME="..."``."""
+"""Write the files a new entry starts from: ``make new-entry CHAPTER=... CONCEPT=sliding_window NAME="..."``."""
 
 from __future__ import annotations
 

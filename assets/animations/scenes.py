@@ -1,4 +1,4 @@
-"""One scene a chapter: what moves when the equation is carried out. Numbers are computed by torch, not drawn by hand."""
+"""One scene a chapter: what moves when the equation is carried out. Torch computes the numbers; none is drawn by hand."""
 
 from __future__ import annotations
 

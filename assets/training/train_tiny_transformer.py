@@ -7,7 +7,7 @@ before, and a head of the next layer looks for what came after the same letter e
 
     python assets/training/train_tiny_transformer.py
 
-takes some four minutes on a CPU and writes nnvocab/weights/tiny_transformer.npz.
+takes two to four minutes on a CPU and writes nnvocab/weights/tiny_transformer.npz.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def measure(model: TinyTransformer, train: torch.Tensor, held: torch.Tensor, gen
 
 def main() -> None:
     options = argparse.ArgumentParser()
-    options.add_argument("--steps", type=int, default=6000)
+    options.add_argument("--steps", type=int, default=3500)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--out", type=Path, default=HERE / "nnvocab" / "weights" / "tiny_transformer.npz")
     options = options.parse_args()

@@ -73,7 +73,7 @@ def chapter(name: str) -> str:
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     order = [s["file"] for part in toc["parts"] for c in part["chapters"] for s in c.get("sections", ())]
     parts = []
-    for path in (p for p in order if p.startswith(f"book/{name}/")):
+    for path in (p for p in order if p.startswith(f"book/{name}/") and (ROOT / f"{p}.ipynb").exists()):
         page = path.split("/")[-1]
         title = json.loads((ROOT / f"{path}.ipynb").read_text(encoding="utf-8"))["cells"][0]["source"]
         heading = "".join(title).splitlines()[0].removeprefix("# ")

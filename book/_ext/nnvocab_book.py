@@ -98,11 +98,14 @@ def stills(notebook: Path) -> dict[str, str]:
 
 
 def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Light pages: no module text twice, stills where no script runs, figures that load when they come into view."""
-    body = context.get("body")
-    if not body:
-        return
-    up = "../" * page.count("/")
+    """Links of cards lead to pages of the site, and figures load when they come into view."""
+    if body := context.get("body"):
+        body = re.sub(r'(href="(?!https?:|file:)[^"#]*)\.(?:ipynb|md)(#[^"]*)?"', r'\1.html\2"', body)
+        context["body"] = body.replace("<img ", '<img loading="lazy" decoding="async" ')
+
+
+def with_widgets(text: str, notebook: Path, folder: Path, up: str) -> str:
+    """The page's HTML with its widgets: no module's text twice, stills where no script runs, and the host."""
     ids: set[str] = set()
 
     def lighten(match: re.Match[str]) -> str:
@@ -110,37 +113,48 @@ def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], 
         for model in state["state"].values():
             if model["state"].pop("_esm", None) is not None:
                 ids.add(model["state"]["_anywidget_id"])
-        text = json.dumps(state, separators=(",", ":")).replace("</", "<\\/")
-        return f'<script type="{STATE}">{text}</script>'
+        short = json.dumps(state, separators=(",", ":")).replace("</", "<\\/")
+        return f'<script type="{STATE}">{short}</script>'
 
-    body = re.sub(rf'<script type="{re.escape(STATE)}">(.*?)</script>', lighten, body, flags=re.S)
-    if ids:
-        pictures = stills(Path(app.env.doc2path(page)))
-        folder = Path(app.outdir) / "_images"
-        folder.mkdir(exist_ok=True)
+    text = re.sub(rf'<script type="{re.escape(STATE)}">(.*?)</script>', lighten, text, flags=re.S)
+    if not ids:
+        return text
+    pictures = stills(notebook)
 
-        def with_still(match: re.Match[str]) -> str:
-            model = json.loads(match.group(1))["model_id"]
-            if model not in pictures:
-                return match.group(0)
-            (folder / f"still-{model}.png").write_bytes(base64.b64decode(pictures[model]))
-            image = f'<img src="{up}_images/still-{model}.png" alt="The widget, as a still picture">'
-            return f"{match.group(0)}<noscript>{image}</noscript>"
+    def with_still(match: re.Match[str]) -> str:
+        model = json.loads(match.group(1))["model_id"]
+        if model not in pictures:
+            return match.group(0)
+        (folder / f"still-{model}.png").write_bytes(base64.b64decode(pictures[model]))
+        image = f'<img src="{up}_images/still-{model}.png" alt="The widget, as a still picture">'
+        return f"{match.group(0)}<noscript>{image}</noscript>"
 
-        body = re.sub(rf'<script type="{re.escape(VIEW)}">(.*?)</script>', with_still, body, flags=re.S)
-        files = sorted({i.split(".")[-2] for i in ids})
-        scripts = "".join(f'<script src="{up}_static/widgets/{f}.js"></script>' for f in files)
-        body += f'{scripts}<script src="{up}_static/host.js"></script>'
-    body = re.sub(r'(href="(?!https?:|file:)[^"#]*)\.(?:ipynb|md)(#[^"]*)?"', r'\1.html\2"', body)
-    context["body"] = body.replace("<img ", '<img loading="lazy" decoding="async" ')
+    text = re.sub(rf'<script type="{re.escape(VIEW)}">(.*?)</script>', with_still, text, flags=re.S)
+    files = [*sorted(f"widgets/{i.split('.')[-2]}.js" for i in ids), "host.js"]
+    scripts = "".join(f'<script src="{up}_static/{f}"></script>' for f in files)
+    return text.replace("</body>", f"{scripts}</body>")
 
 
-def lighten_theme(app: Sphinx, error: Exception | None) -> None:
-    """The theme's icons come as a script of 1.5 MB and fonts of 270 KB: keep the glyphs of the fonts that pages use."""
+def finish_site(app: Sphinx, error: Exception | None) -> None:
+    """Once every page is written: widgets, names for what has none, and the theme's icons without their weight."""
     if error or app.builder.format != "html":
         return
+    out = Path(app.outdir)
+    (out / "_images").mkdir(exist_ok=True)
+    for page in app.env.found_docs:
+        path = out / f"{page}.html"
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
+            new = with_widgets(text, Path(app.env.doc2path(page)), out / "_images", "../" * page.count("/"))
+            if new != text:
+                path.write_text(new, encoding="utf-8")
+    lighten_theme(out)
+
+
+def lighten_theme(out: Path) -> None:
+    """The theme's icons come as a script of 1.5 MB and fonts of 270 KB: keep the glyphs of the fonts that pages use."""
     used: set[str] = set()
-    for path in Path(app.outdir).rglob("*.html"):
+    for path in out.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         used.update(re.findall(r"\bfa-[a-z0-9-]+", text))
         new = re.sub(r"\s*<script[^>]*scripts/fontawesome\.js[^>]*></script>", "", text)
@@ -148,7 +162,7 @@ def lighten_theme(app: Sphinx, error: Exception | None) -> None:
         new = new.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
         if new != text:
             path.write_text(new, encoding="utf-8")
-    static = Path(app.outdir) / "_static"
+    static = out / "_static"
     sheets = "".join(p.read_text(encoding="utf-8") for p in (static / "styles").glob("*.css"))
     scripts = "".join(p.read_text(encoding="utf-8") for p in (static / "scripts").glob("*theme.js"))
     used.update(re.findall(r"\bfa-[a-z0-9-]+", scripts))
@@ -182,5 +196,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-get-outdated", filled_pages)
     app.connect("doctree-read", describe_figures)
     app.connect("html-page-context", finish_page, priority=900)
-    app.connect("build-finished", lighten_theme)
+    app.connect("build-finished", finish_site)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

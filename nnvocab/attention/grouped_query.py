@@ -122,9 +122,7 @@ class GroupedQueryAttention(nn.Module):
     ) -> GroupedQueryAttention:
         """Convert trained multi-head attention: queries stay, key/value heads of a group become their mean."""
         if attention.in_proj_weight is None or attention.bias_k is not None or attention.add_zero_attn:
-            raise ValueError(
-                "only plain self-attention is converted: one width for all, no bias_k, no add_zero_attn"
-            )
+            raise ValueError("only plain self-attention is converted: one width for all, no bias_k, no add_zero_attn")
         H, weight, offset = attention.num_heads, attention.in_proj_weight, attention.in_proj_bias
         made = cls(attention.embed_dim, H, num_kv_heads, bias=offset is not None, causal=causal)
         with torch.no_grad():

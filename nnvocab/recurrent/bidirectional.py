@@ -22,9 +22,9 @@ def reverse_padded(x: Tensor, lengths: Tensor) -> Tensor:
     tensor([3, 2, 1, 0])
     """
     t = torch.arange(x.shape[1], device=x.device)  # (T,)
-    ends = lengths[:, None]  # (B, 1)
+    ends = lengths.unsqueeze(1)  # (B, 1)
     source = torch.where(t < ends, ends - 1 - t, t)  # (B, T)
-    return x.gather(1, source[..., None].expand_as(x))
+    return x.gather(1, source.unsqueeze(2).expand_as(x))
 
 
 @entry(
@@ -104,8 +104,8 @@ class Bidirectional(nn.Module):
         back = reverse_padded(turned, lengths)
         if self.merge == "sum" and there.shape != back.shape:
             raise ValueError(f"outputs of width {there.shape[-1]} and {back.shape[-1]} cannot be summed: use 'concat'")
-        true = (torch.arange(T, device=x.device) < lengths[:, None])[..., None]  # (B, T, 1)
-        ends = (lengths - 1)[:, None, None]  # (B, 1, 1)
+        true = (torch.arange(T, device=x.device) < lengths.unsqueeze(1)).unsqueeze(2)  # (B, T, 1)
+        ends = (lengths - 1).view(B, 1, 1)  # (B, 1, 1)
         last = [v.gather(1, ends.expand(B, 1, v.shape[-1])).squeeze(1) for v in (there, turned)]  # 2 of (B, H)
         if self.merge == "sum":
             return (there + back) * true, last[0] + last[1]

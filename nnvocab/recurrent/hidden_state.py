@@ -79,7 +79,7 @@ def hidden_states(
         raise ValueError(f"replace names steps {outside}, but the sequence has steps 0 to {T - 1}")
     outputs, states = [], []
     for t in range(T):
-        y, state = layer(x[:, t : t + 1], replace.get(t, state))  # (B, 1, C) -> (B, 1, H)
+        y, state = layer(x.narrow(1, t, 1), replace.get(t, state))  # (B, 1, C) -> (B, 1, H)
         outputs.append(y)
         states.append(state)
     return torch.cat(outputs, dim=1), states

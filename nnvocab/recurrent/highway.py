@@ -43,7 +43,7 @@ def cell_state_gradient(f: Tensor) -> Tensor:
     tensor([0.2500, 0.5000, 1.0000])
     """
     products = f.flip(1).cumprod(1).flip(1)  # (B, T, H): at t, f_t f_{t+1} ... f_T
-    return torch.cat([products, torch.ones_like(f[:, :1])], dim=1)
+    return torch.cat([products, torch.ones_like(f.narrow(1, 0, 1))], dim=1)
 
 
 def hidden_state_gradient(h: Tensor, w_hh: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ class Mamba(nn.Module):
         seen = torch.cat([before.conv, x.transpose(1, 2)], dim=2)  # (B, E, d_conv - 1 + T)
         x = F.silu(self.conv1d(seen)).transpose(1, 2)  # (B, T, E)
         y, h = selective_scan_chunked(x, *self._selected(x), before.ssm)
-        conv = seen[:, :, seen.shape[2] - self.d_conv + 1 :]
+        conv = seen.narrow(2, seen.shape[2] - self.d_conv + 1, self.d_conv - 1)
         return self.out_proj(y * F.silu(z)), MambaState(conv, h)
 
     def step(self, x: Tensor, state: MambaState | None = None) -> tuple[Tensor, MambaState]:

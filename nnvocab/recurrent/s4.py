@@ -51,11 +51,12 @@ def discretize_diagonal(A: Tensor, delta: Tensor, method: str) -> tuple[Tensor, 
     Shapes:
         A: (C, N/2) complex; delta: (C,). Returns both of shape (C, N/2).
     """
-    step = delta[:, None] * A
+    delta = delta.unsqueeze(1)
+    step = delta * A
     if method == "zoh":
         keep = step.exp()
         return keep, (keep - 1) / A
-    return (1 + step / 2) / (1 - step / 2), delta[:, None] / (1 - step / 2)
+    return (1 + step / 2) / (1 - step / 2), delta / (1 - step / 2)
 
 
 def diagonal_recurrence(u: Tensor, keep: Tensor, write: Tensor, C: Tensor, D: Tensor) -> Tensor:
@@ -87,7 +88,7 @@ def diagonal_kernel(keep: Tensor, write: Tensor, C: Tensor, T: int) -> Tensor:
         keep, write and C: (C, N/2) complex. Returns (C, T).
     """
     t = torch.arange(T, device=keep.device, dtype=keep.real.dtype)
-    return 2 * torch.einsum("cn,cnt->ct", C * write, (keep.log()[..., None] * t).exp()).real
+    return 2 * torch.einsum("cn,cnt->ct", C * write, (keep.log().unsqueeze(2) * t).exp()).real
 
 
 def diagonal_convolution(u: Tensor, keep: Tensor, write: Tensor, C: Tensor, D: Tensor) -> Tensor:
@@ -98,7 +99,7 @@ def diagonal_convolution(u: Tensor, keep: Tensor, write: Tensor, C: Tensor, D: T
 def _convolve(u: Tensor, kernel: Tensor) -> Tensor:
     T = u.shape[1]
     spectrum = torch.fft.rfft(u, n=2 * T, dim=1) * torch.fft.rfft(kernel, n=2 * T).T  # (B, T + 1, C)
-    return torch.fft.irfft(spectrum, n=2 * T, dim=1)[:, :T]
+    return torch.fft.irfft(spectrum, n=2 * T, dim=1).narrow(1, 0, T)
 
 
 @entry(
@@ -175,11 +176,11 @@ class S4(nn.Module):
         self.D = nn.Parameter(torch.randn(d_model))
         self.mix = nn.Linear(d_model, 2 * d_model)
 
-    def system(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The discrete A and B, each (C, N/2), and C, (directions, C, N/2), all complex."""
+    def system(self) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """The discrete A and B, each (C, N/2), and a C of that shape for each direction, all complex."""
         A = torch.complex(-wide(self.log_A_real).exp(), wide(self.A_imag))
         keep, write = discretize_diagonal(A, wide(self.log_dt).exp(), self.method)
-        return keep, write, torch.view_as_complex(wide(self.C).contiguous())
+        return keep, write, torch.view_as_complex(wide(self.C).contiguous()).unbind(0)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() != 3 or x.shape[1] == 0 or x.shape[2] != self.d_model:

@@ -71,17 +71,17 @@ class _ChunkedScan(torch.autograd.Function):
     def forward(ctx, x, delta, A, B, C, D, state):  # noqa: ANN001, ANN205
         T = x.shape[1]
         h = x.new_zeros(x.shape[0], *A.shape) if state is None else state.clone()
-        y = torch.empty_like(x, memory_format=torch.contiguous_format)
+        outputs = []
         starts = [h]  # the state before each chunk
         keep, hs = _buffers(x, A, 2)
         for s in range(0, T, CHUNK):
             h = _states(x, delta, A, B, h, s, keep, hs).clone()
-            part = slice(s, min(s + CHUNK, T))
-            n = part.stop - s
-            read = torch.matmul(hs[:n], C[:, part].transpose(0, 1)[..., None])  # (n, B, E, N) @ (n, B, N, 1)
-            y[:, part] = read.squeeze(-1).transpose(0, 1)
+            n = min(CHUNK, T - s)
+            c = C.narrow(1, s, n).transpose(0, 1)  # (n, B, N)
+            read = torch.matmul(hs.narrow(0, 0, n), c.unsqueeze(3))  # (n, B, E, N) @ (n, B, N, 1)
+            outputs.append(read.squeeze(3).transpose(0, 1))  # (B, n, E)
             starts.append(h)
-        y.addcmul_(x, D)
+        y = torch.cat(outputs, dim=1).addcmul_(x, D)
         ctx.save_for_backward(x, delta, A, B, C, D, *starts[:-1])
         ctx.has_state = state is not None
         return y, h
@@ -126,12 +126,12 @@ def _buffers(x: Tensor, A: Tensor, count: int) -> list[Tensor]:
 
 def _states(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, h: Tensor, s: int, keep: Tensor, hs: Tensor) -> Tensor:
     """Fill ``keep`` with exp(delta A) and ``hs`` with the states of the chunk that begins at s; return the last."""
-    part = slice(s, s + CHUNK)
-    dt, u = (v[:, part].transpose(0, 1) for v in (delta, x))  # (n, B, E)
-    n = dt.shape[0]
-    torch.mul(dt[..., None], A, out=keep[:n]).exp_()
-    torch.mul((dt * u)[..., None], B[:, part].transpose(0, 1)[:, :, None, :], out=hs[:n])
-    for keep_t, h_t in zip(keep[:n].unbind(0), hs[:n].unbind(0), strict=True):
+    n = min(CHUNK, x.shape[1] - s)
+    dt, u, b = (v.narrow(1, s, n).transpose(0, 1) for v in (delta, x, B))  # (n, B, E), (n, B, E), (n, B, N)
+    keep, hs = keep.narrow(0, 0, n), hs.narrow(0, 0, n)
+    torch.mul(dt.unsqueeze(3), A, out=keep).exp_()
+    torch.mul((dt * u).unsqueeze(3), b.unsqueeze(2), out=hs)
+    for keep_t, h_t in zip(keep.unbind(0), hs.unbind(0), strict=True):
         h = h_t.addcmul_(keep_t, h)
     return h
 

@@ -60,7 +60,8 @@ def discretize_zoh(A: Tensor, B: Tensor, delta: Tensor | float) -> tuple[Tensor,
     N, P = B.shape
     block = torch.cat([torch.cat([A, B], dim=1), A.new_zeros(P, N + P)])  # (N + P, N + P)
     power = torch.matrix_exp(delta * block)
-    return power[:N, :N], power[:N, N:]
+    top = power.narrow(0, 0, N)
+    return top.narrow(1, 0, N), top.narrow(1, N, P)
 
 
 def discretize_bilinear(A: Tensor, B: Tensor, delta: Tensor | float) -> tuple[Tensor, Tensor]:
@@ -110,11 +111,11 @@ def ssm_kernel(A: Tensor, B: Tensor, C: Tensor, T: int) -> Tensor:
     Notice:
         The powers come by doubling: T of them in about log2 T products.
     """
-    columns, power = B[None], A  # (1, N, P)
+    columns, power = B.unsqueeze(0), A  # (1, N, P)
     while columns.shape[0] < T:
         columns = torch.cat([columns, power @ columns])
         power = power @ power
-    return C @ columns[:T]
+    return C @ columns.narrow(0, 0, T)
 
 
 def ssm_convolution(u: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
@@ -123,7 +124,7 @@ def ssm_convolution(u: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Te
     n = 2 * T  # room for the tail, so that the end does not wrap around to the beginning
     K = torch.fft.rfft(ssm_kernel(A, B, C, T), n=n, dim=0)  # (n / 2 + 1, Q, P)
     U = torch.fft.rfft(u, n=n, dim=1)  # (B, n / 2 + 1, P)
-    return torch.fft.irfft(torch.einsum("fqp,bfp->bfq", K, U), n=n, dim=1)[:, :T] + u @ D.T
+    return torch.fft.irfft(torch.einsum("fqp,bfp->bfq", K, U), n=n, dim=1).narrow(1, 0, T) + u @ D.T
 
 
 def ssm_scan(u: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ class TemporalBlock(nn.Module):
         y, kept = x, []
         for conv, before in zip((self.conv1, self.conv2), past, strict=True):
             seen = torch.cat([before, y], dim=2)  # (B, C, reach + T)
-            kept.append(seen[:, :, seen.shape[2] - self.reach :])
+            kept.append(seen.narrow(2, seen.shape[2] - self.reach, self.reach))
             y = F.dropout(torch.relu(conv(seen)), self.dropout, self.training)
         return torch.relu(y + self.skip(x)), tuple(kept)
 

@@ -32,8 +32,8 @@ def activation_figure(som: Stacked3DSOM, x: Tensor) -> Figure:
         raise ValueError(f"x has shape {tuple(x.shape)}, but one input of shape ({som.input_dim},) is drawn")
     found = som.locate(x[None])
     m, s = som.meta_size, som.cube_size
-    apart = torch.linalg.vector_norm(x - som.weight, dim=-1).view(m**3, s, s, s).cpu()
-    by_cube = apart.amin((1, 2, 3)).view(m, m, m)
+    apart = torch.linalg.vector_norm(x - som.weight, dim=-1).view(m**3, s, s, s).cpu().numpy()
+    by_cube = apart.min((1, 2, 3)).reshape(m, m, m)
     (layer, row, column), within = found.meta[0].tolist(), found.within[0].tolist()
     figure = plt.figure(figsize=(9, 4.2), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(1.3, 1))

@@ -108,13 +108,13 @@ def coupling_kernel(meta_size: int, coupling: Tensor) -> Tensor:
     tensor([1.0000, 0.5000, 0.5000, 0.2500, 0.5000, 0.2500, 0.2500, 0.1250])
     """
     weights = torch.cat([coupling.new_zeros(1), coupling, coupling.new_ones(1)])  # far, face, edge, corner, itself
-    return weights[_steps(meta_size, coupling.device)]
+    return weights.take(_steps(meta_size, coupling.device))
 
 
 def _steps(meta_size: int, device: torch.device | None = None) -> Tensor:
     """In how many coordinates two cubes differ: 1, 2, 3 if they touch; 0 if they are far apart, 4 if equal."""
     places = lattice_positions((meta_size,) * 3, device=device).long()
-    apart = (places[:, None] - places).abs()  # (M, M, 3)
+    apart = (places.unsqueeze(1) - places).abs()  # (M, M, 3)
     touch = apart.amax(-1) <= 1
     steps = torch.where(touch, apart.sum(-1), 0)
     return torch.where(apart.sum(-1) == 0, 4, steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnvocab.som.map_quality import check_inputs
@@ -113,9 +114,9 @@ class GrowingNeuralGas(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         check_inputs(x, self.weight)
-        apart = (x[:, None] - self.weight).square().sum(-1)  # (B, N)
+        apart = (x.unsqueeze(1) - self.weight).square().sum(-1)  # (B, N)
         unit = apart.masked_fill(~self.alive, torch.inf).argmin(-1)  # (B,)
-        return torch.linalg.vector_norm(x - self.weight[unit], dim=-1), unit
+        return torch.linalg.vector_norm(x - F.embedding(unit, self.weight), dim=-1), unit
 
     @torch.no_grad()
     def adapt(self, x: Tensor) -> None:
@@ -134,7 +135,7 @@ class GrowingNeuralGas(nn.Module):
         self.age[first] = row
         self.age[:, first] = row
         self.alive &= (self.age >= 0).any(-1)
-        self.error *= self.error_decay * self.alive
+        self.error.mul_(self.error_decay).masked_fill_(~self.alive, 0.0)
 
     @torch.no_grad()
     def insert(self) -> bool:

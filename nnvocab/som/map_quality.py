@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nnvocab.som.lattice import adjacent, lattice_positions, neighbour_pairs
@@ -37,7 +38,8 @@ def best_units(x: Tensor, weight: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
         score = torch.addmm(half, part, weight.mT, alpha=-1)  # (b, N)
         found.append(score.argmin(-1, keepdim=True) if k == 1 else score.topk(k, largest=False).indices)
     units = torch.cat(found) if len(found) != 1 else found[0]  # (B, k)
-    return torch.linalg.vector_norm(x[:, None] - weight[units], dim=-1), units
+    chosen = F.embedding(units, weight)  # (B, k, C)
+    return torch.linalg.vector_norm(x.unsqueeze(1) - chosen, dim=-1), units
 
 
 @entry(
@@ -131,7 +133,7 @@ def topographic_error(x: Tensor, weight: Tensor, positions: Tensor, topology: st
     if len(weight) < 2:
         raise ValueError("the map has 1 unit, but its topographic error compares the two best: it needs two or more")
     best, second = best_units(x, weight, 2)[1].unbind(-1)
-    return 1 - adjacent(positions[best], positions[second], topology).to(x.dtype).mean()
+    return 1 - adjacent(F.embedding(best, positions), F.embedding(second, positions), topology).to(x.dtype).mean()
 
 
 @entry(
@@ -170,7 +172,7 @@ def u_matrix(weight: Tensor, pairs: Tensor) -> Tensor:
     tensor([1.0000, 2.5000, 4.0000])
     """
     one, two = pairs.unbind(-1)
-    length = torch.linalg.vector_norm(weight[one] - weight[two], dim=-1)  # (E,)
+    length = torch.linalg.vector_norm(F.embedding(one, weight) - F.embedding(two, weight), dim=-1)  # (E,)
     ends = torch.cat([one, two])
     total = length.new_zeros(len(weight)).index_add(0, ends, torch.cat([length, length]))
     count = length.new_zeros(len(weight)).index_add(0, ends, torch.ones_like(length).repeat(2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnvocab.som.lattice import lattice_distance, lattice_positions, lattice_shape, neighbour_pairs
@@ -172,7 +173,7 @@ class SOM(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         check_inputs(x, self.weight)
         distance, unit = best_units(x, self.weight)
-        return distance[:, 0], self.positions[unit[:, 0]]
+        return distance.squeeze(-1), F.embedding(unit.squeeze(-1), self.positions)
 
     @torch.no_grad()
     def init_weights(self, x: Tensor, method: str = "pca", *, generator: torch.Generator | None = None) -> None:

@@ -41,7 +41,7 @@ def centre_distance(z: Tensor, centres: Tensor, distance: str = "squared") -> Te
     if distance == "cosine":
         norms = torch.linalg.vector_norm(z, dim=-1, keepdim=True) * torch.linalg.vector_norm(centres, dim=-1)
         return 1 - z @ centres.mT / norms.clamp_min(1e-12)
-    difference = z[..., None, :] - centres  # (..., K, D)
+    difference = z.unsqueeze(-2) - centres  # (..., K, D)
     if distance == "squared":
         return difference.square().sum(-1)
     return torch.linalg.vector_norm(difference, ord=2 if distance == "euclidean" else 1, dim=-1)

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnvocab.som.activation_figure import activation_figure
@@ -118,18 +119,18 @@ class Stacked3DSOM(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         check_inputs(x, self.weight)
         distance, unit = self.winners(x)
-        return distance, self.places[unit]
+        return distance, F.embedding(unit, self.places)
 
     def winners(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Find the distance and the number of each input's one winner, (B,) and (B,)."""
         if self.lattice != "hierarchical":
             distance, unit = best_units(x, self.weight)
-            return distance[:, 0], unit[:, 0]
+            return distance.squeeze(-1), unit.squeeze(-1)
         by_cube = self.weight.view(self.cubes, self.units, -1)
-        cube = best_units(x, by_cube.mean(1))[1][:, 0]  # (B,): stage one, among 27
-        dot = torch.stack([best_units(x, part)[1][:, 0] for part in by_cube], dim=-1)  # (B, M): stage two, in each
-        unit = cube * self.units + dot.gather(-1, cube[:, None])[:, 0]
-        return torch.linalg.vector_norm(x - self.weight[unit], dim=-1), unit
+        cube = best_units(x, by_cube.mean(1))[1]  # (B, 1): stage one, among 27
+        best = torch.cat([best_units(x, part)[1] for part in by_cube], dim=-1)  # (B, M): stage two, in each
+        unit = (cube * self.units + best.gather(-1, cube)).squeeze(-1)
+        return torch.linalg.vector_norm(x - F.embedding(unit, self.weight), dim=-1), unit
 
     def neighbourhood(self, unit: int, radius: float) -> Tensor:
         """How much every unit learns when ``unit`` wins, (M U,): the equation above, written out."""

@@ -101,7 +101,7 @@ export function transformer(w, ids, {width: C, heads: H, hidden: F, layers: L}, 
     const y = linear(mixed, T, C, p('out.weight'), p('out.bias'), C);
     for (let i = 0; i < T * C; i++) x[i] += y[i];
     const up = linear(layerNorm(x, T, C, p('norm2.weight'), p('norm2.bias')), T, C, p('up.weight'), p('up.bias'), F);
-    for (let i = 0; i < T * F; i++) if (up[i] < 0) up[i] = 0;
+    for (let i = 0; i < T * F; i++) if (up[i] < -9) up[i] = 0;
     const down = linear(up, T, F, p('down.weight'), p('down.bias'), C);
     for (let i = 0; i < T * C; i++) x[i] += down[i];
   }
@@ -129,7 +129,7 @@ export function explain({q, k, v, bias, given, scores, weights}, t, s, T, S, D, 
   return {terms, dot, scaled: dot / Math.sqrt(D), bias: bias ? bias[t * S + s] : 0, given: given ? given[t * S + s] : null, score: scores[t * S + s], allowed: !!seen[t * S + s], top, exps, sum, weight, parts, out};
 }
 
-// How much of a head's weight lies on the letter before, on itself, on the first, on the same letter earlier, and on what
+// How much of a head's weight lies on the letter before, on the one before that, on itself, on the first, on the same letter earlier, and on what
 // came after that (copy): means over the rows where such a place exists; null where fewer than two rows have one.
 export function habits(weights, T, ids) {
   const mean = place => {
@@ -141,15 +141,15 @@ export function habits(weights, T, ids) {
     }
     return rows > 1 ? sum / rows : null;
   };
-  return {before: mean((t, s) => s === t - 1), itself: mean((t, s) => s === t), first: mean((t, s) => s === 0),
+  return {before: mean((t, s) => s === t - 1), 'two back': mean((t, s) => s === t - 2), itself: mean((t, s) => s === t), first: mean((t, s) => s === 0),
     same: mean((t, s) => s < t && ids[s] === ids[t]), copy: mean((t, s) => s > 0 && s <= t && s - 1 < t && ids[s - 1] === ids[t])};
 }
 
-const MEANING = {before: 'the token before', itself: 'the token itself', first: 'the first token', same: 'the same token earlier', copy: 'what followed the same token earlier'};
+const MEANING = {before: 'the token before', 'two back': 'the token two places back', itself: 'the token itself', first: 'the first token', same: 'the same token earlier', copy: 'what followed the same token earlier'};
 const MASK_TEXT = {full: 'full: all positions', causal: 'causal: none that comes later', window: 'sliding window: the last few', prefix: 'prefix: the first few, then causal'};
 const LOOK = `.nnv [hidden]{display:none!important}.am-board{width:max-content;position:relative}.am-heads{display:grid;gap:8px;grid-template-columns:repeat(auto-fill,minmax(74px,1fr));margin:8px 0 4px}
 .am-heads button{padding:3px;font-size:13px;line-height:1.25;min-height:0;display:flex;flex-direction:column;align-items:center;gap:2px;background:var(--paper);overflow:hidden}
-.am-heads canvas{width:100%;max-width:104px;aspect-ratio:1;image-rendering:pixelated}.am-heads b{font-weight:600}.am-heads span{contain:strict;width:100%;height:34px;text-align:center}.am-row{display:flex}
+.am-heads canvas{width:100%;max-width:104px;aspect-ratio:1;image-rendering:pixelated}.am-heads b{font-weight:600}.am-heads span{contain:strict;width:100%;height:34px;text-align:center;line-height:1.25}.am-row{display:flex}
 .am-names,.am-corner{position:sticky;left:0;z-index:3;background:var(--paper);flex:none}.am-names div{font-size:13px;padding-right:6px;text-align:right;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;color:var(--soft)}
 .am-names div.am-on{color:var(--input);font-weight:700}.am-keys{display:flex;align-items:flex-end}.nnv .am-keys button{padding:2px 0;min-width:0;min-height:24px;border:0;border-radius:4px;background:none;font-size:13px;line-height:1.15;flex:none;overflow:hidden}
 .am-keys.am-tall button{writing-mode:vertical-rl;transform:rotate(180deg);text-align:left;padding:0 0 3px}
@@ -160,14 +160,14 @@ const LOOK = `.nnv [hidden]{display:none!important}.am-board{width:max-content;p
 .am-card>li::before{content:counter(n);position:absolute;left:0;top:8px;width:21px;height:21px;border-radius:50%;background:var(--panel);border:1px solid var(--line);font-size:13px;line-height:19px;text-align:center}
 .am-chips{display:flex;flex-wrap:wrap;gap:4px;margin:4px 0}.am-chip{border:1px solid var(--line);border-radius:6px;padding:2px 6px;font-size:14px;min-width:66px;text-align:right;line-height:1.35;display:grid}
 .am-chip>:first-child{font-size:13px;color:var(--soft);text-align:center}.nnv .am-chip button{border:0;padding:0;min-height:24px;min-width:0;background:none;font-size:13px;text-decoration:underline;text-underline-offset:3px}
-.am-chip.am-on{border-color:var(--focus);box-shadow:inset 0 0 0 1px var(--focus)}.nnv .am-chip input[type=number]{color:inherit}.nnv .am-chip input,.nnv .am-grid input{width:62px;padding:1px 3px;min-height:26px;text-align:right}
+.am-chip.am-on{border-color:var(--focus);box-shadow:inset 0 0 0 1px var(--focus)}.nnv .am-chip input[type=number]{color:inherit;width:56px}.nnv .am-chip input,.nnv .am-grid input{width:62px;padding:1px 3px;min-height:26px;text-align:right}
 .am-chip i,.am-sum i{font-style:normal;border-top:1px solid var(--line)}.nnv .am-term{border:0;background:none;padding:0 2px;min-width:24px;min-height:24px;font-size:14px;line-height:1.4}.nnv .am-term.am-on{box-shadow:inset 0 -2px 0 var(--gradient);font-weight:700;border-radius:0}
 .am-result{font-weight:650}.am-next{display:grid;grid-template-columns:repeat(5,auto) minmax(40px,1fr);gap:1px 12px;align-items:center;font-size:14px;text-align:right;margin-top:4px}.am-next>*{min-width:0}
 .am-bar{height:12px;background:var(--output);border-radius:2px;transform-origin:left;width:100%}.am-next .c-head{color:var(--soft);font-size:13px}.am-panel{border-top:1px solid var(--line);padding-top:8px;margin-top:2px}
 .am-grids{display:flex;flex-wrap:wrap;gap:8px 18px;margin-top:8px}.am-grid{overflow-x:auto;max-width:100%}.nnv .am-grid th,.nnv .am-grid td{padding:1px 3px;font-weight:400;font-size:13px}.am-grid caption{text-align:left;font-weight:650;padding:2px 0}
 .am-grid tr.am-on th{font-weight:700;text-decoration:underline}.am-goal{border-left:3px solid var(--output);padding:2px 0 2px 10px;margin:8px 0}.am-off canvas{opacity:.35}.nnv .am-text{flex:1 1 240px}.nnv .am-text input{flex:1;min-width:0}
 @container (max-width:480px){.am-heads{grid-template-columns:repeat(4,1fr);gap:5px}.am-next{gap:1px 8px}.am-card>li{padding-left:0}.am-card>li::before{display:none}}`;
-const TEXTS = ['the cat sat. the cat sat', 'xq7kz mop xq7kz mop xq7kz', 'number of instances: number of', 'attention is all you need', 'banana bandana banana'];
+const TEXTS = ['the moon rose. the moon r', 'xq7kz mop xq7kz mop xq7kz', 'number of instances: number of', 'the cat sat. the cat sat', 'attention is all you need'];
 const shownLetter = c => c === ' ' ? '␣' : c;
 const lower = n => [...String(n)].map(c => '₀₁₂₃₄₅₆₇₈₉'[c]).join('');
 const short = x => Math.abs(x) < 0.005 ? '0.00' : fmt(x, 2);
@@ -180,7 +180,7 @@ function render({model, el}) {
   const trained = () => kind === 'transformer' && !own();
   const w = frame(el, {name: 'Attention maps', title: 'Where each position looks, and why',
     lead: 'Each row is a query, each column a key; a cell is the weight in percent. Point at a cell, or choose it, to follow its arithmetic.'});
-  w.root.prepend(h('style', {}, LOOK));
+  w.root.querySelector('style').append(LOOK);
   const link = shared(w, model, 'AttentionMaps', {tab: 'string', text: 'string', layer: 'number', head: 'number', row: 'number', col: 'number', mask: 'string', window: 'number', prefix: 'number',
     temperature: 'number', hidden: 'json', off: 'json', words: 'json', dims: 'json', q: 'json', k: 'json', v: 'json'});
   const weights = kind === 'transformer' ? named(model.get('blob'), spec.layout) : null;
@@ -538,7 +538,7 @@ function render({model, el}) {
     const log = Math.log10(now.temperature);
     if (Math.abs(+heat.input.value - log) > 0.011) heat.set(log);
     layers.set(place().l);
-    write(legend, is ? '' : kind === 'transformer' ? 'Under each head: the most of its weight that lies, on this text, on the letter before, the same letter earlier, what followed that (copy), itself or the first.' : kind === 'weights' ? 'Only weights are known here.' : '');
+    write(legend, is ? '' : kind === 'transformer' ? 'Under each head: what it does on this text, and with how much of its weight. before: looks at the letter before; two back: at the one before that. same: at the same letter earlier. copy: at what followed that. itself, first: as they say.' : kind === 'weights' ? 'Only weights are known here.' : '');
     legend.hidden = !legend.textContent;
   }
   function draw() { compute(); build(); drawControls(); drawMap(); drawCell(); players.show(); }

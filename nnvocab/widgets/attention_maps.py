@@ -52,7 +52,12 @@ def _names(tokens: Any, count: int, what: str) -> list[str]:
 class AttentionMaps(Widget):
     """Every head's attention map, and one cell followed from q·k to the weighted sum of the values.
 
-    Without arguments it shows a transformer that was trained for it, and the reader types the text: DOCSTRING
+    Without arguments it shows a transformer that was trained for it, and the reader types the text: 2 layers of
+    4 heads, 28,544 weights, over letters. Half of its windows were running text (scikit-learn's descriptions of its
+    data sets: 32,330 letters to train on, the last tenth of each file held out), half were random letters, or pieces of
+    that text, said again and again. ``assets/training/train_tiny_transformer.py`` trained it with seed 0. It predicts
+    the next letter of its training text with 2.02 nats, of held-out text with 2.44, of random letters said a second
+    time with 0.29, where guessing has 3.87: it has learnt to copy, and writes no English.
 
     Args:
         module_or_weights: an ``nn.MultiheadAttention`` or a module that holds some (their Q, K and V are computed from
@@ -77,7 +82,7 @@ class AttentionMaps(Widget):
     blob = t.Unicode(help="the numbers, in base64").tag(sync=True)
     presets = t.List(PRESETS).tag(sync=True)
     tab = t.CaselessStrEnum(("given", "own"), "given").tag(sync=True)
-    text = t.Unicode("the cat sat. the cat sat").tag(sync=True)
+    text = t.Unicode("the moon rose. the moon r").tag(sync=True)
     layer = t.Int(0, min=0).tag(sync=True)
     head = t.Int(0, min=0).tag(sync=True)
     row = t.Int(0, min=0).tag(sync=True)
@@ -206,6 +211,7 @@ class AttentionMaps(Widget):
         from nnvocab.style import MAGNITUDE
 
         maps = self.maps()
+        maps = maps.masked_fill(maps == 0, float("nan"))  # what is masked stays blank
         L, H, T, S = maps.shape
         layer, head = min(self.layer, L - 1), min(self.head, H - 1)
         shown = maps[:, :8] if L <= 4 else maps[layer : layer + 1, :8]

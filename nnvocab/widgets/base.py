@@ -7,6 +7,7 @@ imports, nothing from elsewhere. It computes from the state it is given, so it w
 from __future__ import annotations
 
 import base64
+import inspect
 import io
 import json
 from importlib import resources
@@ -51,7 +52,8 @@ class Widget(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         """The same text at every run, so that notebooks can be compared."""
-        return f"{type(self).__name__}: {(type(self).__doc__ or '').strip().partition(chr(10))[0]}"
+        # anywidget gives each instance a class of its own, without a docstring: getdoc() asks the class above it
+        return f"{type(self).__name__}: {(inspect.getdoc(type(self)) or '').partition(chr(10))[0]}"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle = super()._repr_mimebundle_(**kwargs)

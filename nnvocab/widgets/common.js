@@ -68,7 +68,7 @@ const magnitudeRGB = (value, limit) => blend(MAGNITUDE_RGB, value / (limit || 1)
 const signed = (value, limit) => css(signedRGB(value, limit)), magnitude = (value, limit) => css(magnitudeRGB(value, limit));
 function inkOn(rgb) {
   const l = rgb.map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-  return 0.2126 * l[0] + 0.7152 * l[1] + 0.0722 * l[2] > 0.18 ? '#111' : '#fff';
+  return 0.2126 * l[0] + 0.7152 * l[1] + 0.0722 * l[2] > 0.179 ? '#000' : '#fff';
 }
 
 const reducedMotion = () => matchMedia('(prefers-reduced-motion: reduce)').matches;

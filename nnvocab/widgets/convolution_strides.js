@@ -107,7 +107,7 @@ const CSS = `.nnv .cs-row{display:flex;gap:10px 22px;align-items:flex-start;flex
 .nnv .cs-k{display:inline-block;border:1px solid var(--line);border-radius:4px;padding:2px}.nnv .cs-k [role=row]{display:flex}
 .nnv .cs-k [role=row] input.cs-w:not([type=range]):not([type=checkbox]){width:46px;height:36px;padding:0 1px;text-align:center;border:1px solid var(--line);border-radius:0;font-size:14px;margin:0}
 .nnv .cs-k [role=row] input.cs-w.cs-hot:not([type=range]):not([type=checkbox]){outline:3px solid var(--ink);outline-offset:-1px;z-index:1;position:relative}
-.nnv .cs-side{display:flex;flex-direction:column;gap:6px;align-items:flex-start}.nnv .cs-side.cs-flat{flex-direction:row;gap:12px}.nnv .cs-side input.cs-b:not([type=range]):not([type=checkbox]){width:64px}
+.nnv .cs-side{display:flex;flex-direction:column;gap:6px;align-items:flex-start}.nnv .cs-side.cs-flat{flex-flow:row wrap;gap:12px}.nnv .cs-side input.cs-b:not([type=range]):not([type=checkbox]){width:64px}
 .nnv .cs-eq{font-size:15px;margin:4px 0;min-height:1.5em}.nnv .cs-eq b{font-weight:650}.nnv .cs-tiles{display:grid;gap:3px;margin:4px 0;width:fit-content;max-width:100%}
 .nnv .cs-tile{border:1px solid var(--line);border-radius:5px;padding:2px 5px;font-size:13px;line-height:1.35;background:var(--panel);min-width:0;overflow-wrap:anywhere}
 .nnv .cs-tile>span:first-child{display:block;color:var(--soft)}.nnv .cs-tile.cs-hot{outline:2.5px solid var(--ink)}.nnv .cs-tile.cs-off{border-style:dashed;background:none}

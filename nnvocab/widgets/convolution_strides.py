@@ -255,7 +255,7 @@ class ConvolutionStrides(Widget):
         figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), width_ratios=[5, 3, 5])
         for axis, (title, values) in zip(axes, pictures, strict=True):
             low, limit = float(values.nan_to_num().min()), float(values.nan_to_num().abs().max()) or 1.0
-            axis.imshow(values, cmap=SIGNED if low < 0 else MAGNITUDE, vmin=-limit if low < 0 else 0, vmax=limit)
+            axis.imshow(values.numpy(), cmap=SIGNED if low < 0 else MAGNITUDE, vmin=-limit if low < 0 else 0, vmax=limit)
             axis.set(title=title, xticks=[], yticks=[])
             axis.grid(False)
         for (r, c), value in [((r, c), v) for r, row in enumerate(pictures[1][1]) for c, v in enumerate(row)]:

@@ -136,22 +136,22 @@ export function within(norms, share) {
 export const clean = (text, vocabulary) => [...text.toLowerCase().replace(/[’‘]/g, "'").replace(/[“”]/g, '"').replace(/[–—]/g, '-')].filter(c => vocabulary.includes(c)).slice(0, 80).join('');
 
 // ---- The figure ----
-const COL = 30, LANE = 26, WIDE = 70, LANES = 8;
+const LANE = 26, WIDE = 70, LANES = 8;
 const CSS = `
 .lg-scroll{contain:layout style;overflow-x:auto;position:relative;scroll-padding:0 40px 0 70px}.lg-grid{position:relative;isolation:isolate;width:max-content;min-width:100%}
 .lg-row{display:flex}.lg-head{position:sticky;left:0;z-index:4;width:60px;flex:none;background:var(--paper);font-size:13px;color:var(--soft);display:flex;align-items:center}
 .lg-cap{position:sticky;left:0;width:fit-content;max-width:min(100cqw,100%);font-size:13px;color:var(--soft);padding:8px 4px 2px 0;z-index:4;line-height:1.3;background:var(--paper)}
 .lg-cap b,.lg-head b{color:var(--ink)}
-.lg-cell{contain:size layout style;width:${COL}px;flex:none;text-align:center;font-size:13px;line-height:1.15;cursor:pointer;display:flex;flex-direction:column;justify-content:center;align-items:center;white-space:pre;letter-spacing:-.4px}
+.lg-cell{contain:size layout style;width:var(--col);flex:none;overflow:hidden;text-align:center;font-size:13px;line-height:1.15;cursor:pointer;display:flex;flex-direction:column;justify-content:center;align-items:center;white-space:pre;letter-spacing:-.4px}
 .lg-cell:focus-visible{outline-offset:-2px}
-.lg-text .lg-cell{height:32px;font-size:17px;letter-spacing:0}.lg-text .lg-cell.ahead,.lg-grad .lg-cell.ahead{color:var(--soft)}
+.lg-text .lg-cell{height:32px;font-size:17px;letter-spacing:0}.lg-long .lg-text .lg-cell{font-size:14px}.lg-text .lg-cell.ahead,.lg-grad .lg-cell.ahead{color:var(--soft)}
 .lg-lane .lg-cell{height:${LANE}px;justify-content:flex-end}.lg-lane.on .lg-cell{height:${WIDE}px}.lg-lane.on .lg-head{color:var(--state);font-weight:700}
 .lg-lane .lg-head{cursor:pointer}.lg-grad .lg-cell{height:38px;border:1px solid var(--paper);border-radius:4px}.lg-grad b{font-weight:400}
 .lg-lanes{position:relative}.lg-lanes canvas{z-index:-2;position:absolute;left:60px;top:0;max-width:none!important}
 .lg-clip{position:absolute;left:60px;top:0;bottom:0;overflow:hidden;z-index:-1;pointer-events:none}.lg-veil{will-change:transform;position:absolute;inset:0;background:var(--paper);opacity:.72}.lg-ask .lg-veil{opacity:1}
-.lg-now{will-change:transform;position:absolute;top:0;bottom:0;left:60px;width:${COL}px;border:2px solid var(--state);border-radius:6px;pointer-events:none;z-index:3}
+.lg-now{will-change:transform;position:absolute;top:0;bottom:0;left:60px;width:var(--col);border:2px solid var(--state);border-radius:6px;pointer-events:none;z-index:3}
 .lg-scale{display:inline-block;width:90px;height:12px;border-radius:3px;vertical-align:-1px;margin:0 4px}
-.lg-note{min-height:4.5em}.lg-below{display:grid;grid-template-columns:minmax(0,1fr);gap:10px 22px;margin-top:10px}
+.lg-note{min-height:4.5em}.lg-below{align-items:start;display:grid;grid-template-columns:minmax(0,1fr);gap:10px 22px;margin-top:10px}
 @container (min-width:700px){.lg-below{grid-template-columns:minmax(0,380px) minmax(0,1fr)}.lg-note{min-height:1.5em}}
 .lg-gates{display:grid;grid-template-columns:46px repeat(6,minmax(0,1fr));gap:2px}.lg-gates [role=row]{display:contents}
 .lg-gates [role=columnheader],.lg-gates [role=rowheader]{font-size:13px;color:var(--soft);line-height:1.15;text-align:center;align-self:center;overflow-wrap:anywhere}
@@ -183,6 +183,10 @@ function render({model, el}) {
   const cells = model.get('models').map(unpack), lstm = cells[0], H = lstm.H, vocabulary = model.get('vocabulary'), typed = vocabulary.length > 0;
   const lanes = Math.min(LANES, H), notes = model.get('notes'), targets = typed ? ['guess', 'cell'] : ['hidden', 'cell'];
   const examples = model.get('examples');
+  const word = typed ? 'character' : 'step', Word = typed ? 'Character' : 'Step';
+  // A column is as wide as the longest label needs, within reason; longer labels are cut here and read out in full.
+  const longest = typed ? 1 : Math.max(...model.get('tokens').map(t => [...t].length)), COL = Math.min(76, Math.max(30, 9 * longest + 8));
+  const label = token => [...token].length > 8 ? [...token].slice(0, 7).join('') + '…' : shownAs(token);
   let tokens = [], x = [], traces = [], drawn = {}, view = 600, job = 0, hint = '', asked = 0, right = 0, ready = null;
   const T = () => tokens.length;
   const clamp = (v, n) => Math.min(Math.max(Math.round(+v) || 0, 0), n - 1);
@@ -196,6 +200,8 @@ function render({model, el}) {
     lead: typed ? 'Type a text and step through it. Each lane is the cell state of one unit; below it, three models lit by where their gradient reaches.'
       : 'Step through the sequence. Each lane is the cell state of one unit; below it, where the gradient reaches.'});
   w.root.prepend(h('style', {}, CSS));
+  w.root.style.setProperty('--col', `${COL}px`);
+  w.root.classList.toggle('lg-long', longest > 2);
 
   // The reader's text.
   const box = typed && h('input', {type: 'text', maxlength: 80, spellcheck: 'false', autocomplete: 'off', autocapitalize: 'off', 'aria-label': 'Text that the models read',
@@ -217,7 +223,7 @@ function render({model, el}) {
   const cell = (row, t) => Object.assign(h('div', {class: 'lg-cell', role: 'gridcell', tabindex: -1}), {row, t});
   const line = (kind, index, head) => ({kind, index, cells: [], head, node: h('div', {class: `lg-row lg-${kind}`, role: 'row'}, head)});
   const header = text => h('div', {class: 'lg-head', role: 'rowheader'}, text);
-  const textRow = line('text', 0, header('text'));
+  const textRow = line('text', 0, header(typed ? 'text' : 'step'));
   const laneRows = Array.from({length: lanes}, (_, r) => line('lane', r, header('')));
   const gradRows = cells.map((m, r) => line('grad', r, header(h('b', {}, MODELS[m.kind]))));
   const rows = [textRow, ...laneRows, ...gradRows];
@@ -230,7 +236,7 @@ function render({model, el}) {
   let holder = null;  // the one cell in the tab order
   const hold = c => { if (holder !== c) { holder?.setAttribute('tabindex', -1); holder = c; c.setAttribute('tabindex', 0); } };
   const about = c => {
-    const {kind, index} = rows[c.row], t = c.t, where = `character ${t + 1}, ${quoted(tokens[t])}`;
+    const {kind, index} = rows[c.row], t = c.t, where = `${word} ${t + 1}, ${quoted(tokens[t])}`;
     if (kind === 'text') return where;
     if (kind === 'lane') {
       const k = base() + index, old = at('c', t - 1, k), f = at('f', t, k), wrote = at('i', t, k) * at('g', t, k);
@@ -303,7 +309,7 @@ function render({model, el}) {
   const quiz = h('div', {class: 'nnv-bar', role: 'group', 'aria-label': 'Predict'}, question, ['f', 'i', 'o'].map(g => button({label: NAMES[g], name: `The ${NAMES[g]} gate`, on: () => answer(g)})), verdict);
 
   // Controls.
-  const play = player(w, {length: T, get: step, set: v => put(model, {step: v}), rate: 2.5, names: typed ? 'character' : 'step'});
+  const play = player(w, {length: T, get: step, set: v => put(model, {step: v}), rate: 2.5, names: word});
   const unitText = k => { const found = notes.filter(o => o.unit === k); return `${k}${found.length ? ' · ' + found.map(o => o.name).join(', ') : ''}`; };
   const unitPick = choice({label: 'Unit', options: Array.from({length: H}, (_, k) => [k, unitText(k)]), value: unit(), on: k => put(model, {unit: k})});
   const targetPick = choice({label: 'Gradient of', options: targets.map(v => [v, {guess: 'each best guess', cell: 'the unit’s cell', hidden: 'all of h'}[v]]), value: target(), on: v => put(model, {target: v})});
@@ -326,8 +332,8 @@ function render({model, el}) {
       r.cells.splice(T()).forEach(c => { if (holder === c) holder = null; c.remove(); });
     });
     if (!holder) hold(textRow.cells[0]);
-    textRow.cells.forEach((c, t) => { write(c, shownAs(tokens[t])); attr(c, 'aria-label', about(c)); });
-    gradRows.forEach(r => r.cells.forEach((c, t) => write(c.char, shownAs(tokens[t]))));
+    textRow.cells.forEach((c, t) => { write(c, label(tokens[t])); attr(c, 'aria-label', about(c)); });
+    gradRows.forEach(r => r.cells.forEach((c, t) => write(c.char, label(tokens[t]))));
     clip.style.width = `${T() * COL}px`;
   }
 
@@ -359,18 +365,20 @@ function render({model, el}) {
       }
       y += height;
     }
+    const named = `${b} ${drawn.text}`;  // the lanes' names change with the text and with the units on show
     laneRows.forEach((r, k) => {
       r.node.classList.toggle('on', b + k === u);
       write(r.head, `unit ${b + k}`);
-      r.cells.forEach(e => { attr(e, 'aria-label', about(e)); if (b + k !== u) write(e, ''); });
+      r.cells.forEach(e => { if (named !== drawn.named) attr(e, 'aria-label', about(e)); if (b + k !== u) write(e, ''); });
     });
+    drawn.named = named;
     const found = notes.filter(o => o.unit === u);
     laneCap.replaceChildren(h('b', {}, `Cell state, units ${b} to ${b + lanes - 1} of ${H}.`), ' Width: |', it('c'), '| beside the unit’s largest; red +, blue −. ▼ written, ┃ let go.', ...found.map(o => h('span', {}, ` Unit ${u}: ${o.text}`)));
   }
 
   const sentence = () => {
     const t = step(), k = unit(), f = at('f', t, k);
-    return `${hint ? hint + ' · ' : ''}Character ${t + 1} is ${quoted(tokens[t])}. Unit ${k} ${f > 0.8 ? 'keeps' : f < 0.2 ? 'lets go of' : 'keeps part of'} its ${fmt(at('c', t - 1, k))} (forget gate ${fmt(f)}) and writes ${sign(at('i', t, k) * at('g', t, k))}: the cell holds ${fmt(at('c', t, k))}.`;
+    return `${hint ? hint + ' · ' : ''}${Word} ${t + 1} is ${quoted(tokens[t])}. Unit ${k} ${f > 0.8 ? 'keeps' : f < 0.2 ? 'lets go of' : 'keeps part of'} its ${fmt(at('c', t - 1, k))} (forget gate ${fmt(f)}) and writes ${sign(at('i', t, k) * at('g', t, k))}: the cell holds ${fmt(at('c', t, k))}.`;
   };
 
   function drawGates() {
@@ -428,7 +436,7 @@ function render({model, el}) {
     if (!typed) for (let j = 0; j < lstm.I; j++) list.push(['x', j, x[t][j], lstm.W[r * lstm.I + j]]);
     return list.sort((a, b) => Math.abs(b[2] * b[3]) - Math.abs(a[2] * a[3]));
   }
-  const productText = ([name, j, v, weight]) => `${name}${[...String(j)].map(d => '₀₁₂₃₄₅₆₇₈₉'[d]).join('')}: ${fmt(v)} × ${fmt(weight)} = ${fmt(v * weight)}`;
+  const productText = ([name, j, v, weight]) => `${name}${[...String(j)].map(d => '₀₁₂₃₄₅₆₇₈₉'[d]).join('')}: ${fmt(v)} × ${fmt(weight)} = ${fmt(v * weight)}`.replace(/ /g, '\u00a0');
   function drawAll() {
     const count = H + (typed ? 0 : lstm.I), list = more.open && gate() in ROW ? products() : [], most = 128;
     write(summary, count > most ? `The ${most} largest of ${count} products` : `All ${count} products`);
@@ -443,7 +451,7 @@ function render({model, el}) {
     const t = step(), next = tokens[t + 1];
     guesses.forEach(({m, chips}, q) => {
       const p = guess(m, traces[q], t), order = [...p.keys()].sort((a, b) => p[b] - p[a]);
-      chips.forEach((c, r) => { const o = vocabulary[order[r]]; write(c.b, shownAs(o)); write(c.p, `${fmt(100 * p[order[r]], 0)} %`); c.node.classList.toggle('yes', o === next); });
+      chips.forEach((c, r) => { const o = vocabulary[order[r]]; write(c.b, shownAs(o)); write(c.p, `${p[order[r]] < 0.005 ? '<1' : fmt(100 * p[order[r]], 0)} %`); c.node.classList.toggle('yes', o === next); });
       if (!q) write(guessCap, `Next character, each model’s guess after ${quoted(tokens[t])}${next === undefined ? '.' : `; what follows is ${quoted(next)} (outlined), to which the LSTM gives ${fmt(100 * p[vocabulary.indexOf(next)], 1)} %.`}`);
     });
   }
@@ -459,7 +467,7 @@ function render({model, el}) {
       const rgb = magnitudeRGB(v, 100);
       c.style.background = v >= 0 ? css(rgb) : '';
       c.style.color = v >= 0 ? inkOn(rgb) : '';
-      attr(c, 'aria-label', v >= 0 ? `${MODELS[cells[index].kind]}, character ${q + 1}, ${quoted(tokens[q])}: ${v} of 100` : `character ${q + 1}, after the chosen step`);
+      attr(c, 'aria-label', v >= 0 ? `${MODELS[cells[index].kind]}, ${word} ${q + 1}, ${quoted(tokens[q])}: ${v} of 100` : `${word} ${q + 1}, after the chosen one`);
     });
   }
   function drawGradients() {
@@ -489,7 +497,8 @@ function render({model, el}) {
   function drawStep() {
     const t = step(), u = unit();
     const room = view - 60, want = (t + 1) * COL - room + Math.min(2 * COL, room / 4), left = scroller.scrollLeft;
-    if (t * COL < left || (t + 2) * COL > left + room) scroller.scrollLeft = t * COL < left ? Math.max(0, (t - 1) * COL) : want;
+    if (drawn.view !== view) { drawn.view = view; scroller.scrollLeft = Math.max(0, COL * Math.round(want / COL)); }
+    else if (t * COL < left || (t + 2) * COL > left + room) scroller.scrollLeft = t * COL < left ? Math.max(0, (t - 1) * COL) : COL * Math.round(want / COL);
     now.style.transform = `translateX(${t * COL}px)`;
     veil.style.transform = `translateX(${(t + 1) * COL}px)`;
     textRow.cells.forEach((c, q) => { c.classList.toggle('ahead', q > t); attr(c, 'aria-selected', String(q === t)); });
@@ -522,7 +531,8 @@ function render({model, el}) {
   const later = w.batch(draw);
   w.on(model, 'text step unit gate target ask', later);
   w.onTheme(() => { drawn.lanes = null; later(); });
-  w.onResize(() => { view = scroller.clientWidth; drawn.key = null; later(); });
+  w.onResize(() => { if (scroller.clientWidth < 120 || scroller.clientWidth === view) return; view = scroller.clientWidth; drawn.key = null; later(); });
+  view = scroller.clientWidth || view;
   draw();
   return () => w.close();
 }

@@ -29,10 +29,6 @@ EXAMPLES = (
 )
 
 
-def _what(value: object) -> str:
-    return f"{type(value).__module__.partition('.')[0]}'s {type(value).__name__}"
-
-
 def pack_cell(cell: nn.RNNBase, layer: int = 0, head: nn.Linear | None = None, *, half: bool = False) -> dict[str, Any]:
     """One layer of a recurrent module as the front end reads it: sizes, and all weights as base64 text.
 
@@ -99,8 +95,8 @@ def _check_cell(cell: object, kind: str) -> None:
     family, name = KINDS[kind], f"nn.{KINDS[kind].__name__}"
     if not isinstance(cell, family):
         raise TypeError(
-            f"{kind} is {_what(cell)}, and LSTMGates takes a torch {name} there. Give LSTMGates(lstm, x, tokens) an "
-            f"nn.LSTM and its input; a GRU or RNN goes in as gru= or rnn= beside it; LSTMGates() shows shipped models."
+            f"{kind} is a {type(cell).__name__}, and LSTMGates takes a torch {name} there. Give LSTMGates(lstm, x) "
+            f"an nn.LSTM and its input; a GRU or RNN goes in as gru= or rnn=; LSTMGates() shows the shipped models."
         )
     if cell.bidirectional:
         raise ValueError(
@@ -116,11 +112,11 @@ def _check_cell(cell: object, kind: str) -> None:
 
 def _check_input(x: object, width: int) -> Tensor:
     if not isinstance(x, Tensor):
-        raise TypeError(f"x is {_what(x)}, and it needs a torch tensor of shape (T, {width}): one row a step.")
+        raise TypeError(f"x is a {type(x).__name__}, and it needs a torch tensor of shape (T, {width}).")
     if x.ndim != 2 or x.shape[1] != width or not len(x):
         raise ValueError(
-            f"x has shape {tuple(x.shape)}, and this module needs (T, {width}) with T at least 1: one sequence, without "
-            f"a batch axis. Of a batch choose one sequence: x[0] with batch_first=True, else x[:, 0]."
+            f"x has shape {tuple(x.shape)}, and this module needs (T, {width}) with T at least 1: one sequence, no "
+            f"batch axis. Of a batch choose one sequence: x[0] with batch_first=True, else x[:, 0]."
         )
     if len(x) > MAX_STEPS:
         raise ValueError(f"x has {len(x)} steps, and at most {MAX_STEPS} are drawn. Give a part: x[:{MAX_STEPS}].")
@@ -163,15 +159,9 @@ class LSTMGates(Widget):
     """
 
     file: ClassVar[str] = "lstm_gates"
-    models = traitlets.List().tag(sync=True)
-    vocabulary = traitlets.Unicode().tag(sync=True)
-    examples = traitlets.List().tag(sync=True)
-    notes = traitlets.List().tag(sync=True)
-    x = traitlets.List().tag(sync=True)
-    tokens = traitlets.List().tag(sync=True)
-    text = traitlets.Unicode().tag(sync=True)
-    step = traitlets.Int(0).tag(sync=True)
-    unit = traitlets.Int(0).tag(sync=True)
+    models, examples, notes, x, tokens = (traitlets.List().tag(sync=True) for _ in range(5))
+    vocabulary, text = (traitlets.Unicode().tag(sync=True) for _ in range(2))
+    step, unit = (traitlets.Int(0).tag(sync=True) for _ in range(2))
     gate = traitlets.Unicode("f").tag(sync=True)
     target = traitlets.Unicode("guess").tag(sync=True)
     ask = traitlets.Bool(False).tag(sync=True)
@@ -226,8 +216,7 @@ class LSTMGates(Widget):
     def _shipped() -> dict[str, Any]:
         models, report = char_models()
         best = report["inside quotes"]["lstm"]
-        share = f"{100 * best['auc']:.0f} %"
-        note = f"on held-out text it tells inside quotes from outside in {share} of pairs of positions."
+        note = f"on held-out text it tells inside quotes from outside in {best['auc']:.0%} of pairs of positions."
         return {
             "models": [pack_cell(cell, head=head, half=True) for cell, head in models.values()],
             "vocabulary": report["vocabulary"],
@@ -249,7 +238,7 @@ class LSTMGates(Widget):
         """Gates f, i, g, o, cell c and output h of the LSTM at every step, each (T, H)."""
         cell, (x, _) = unpack_cell(self.models[0])[0], self._inputs()
         h = c = x.new_zeros(cell.hidden_size)
-        rows: dict[str, list[Tensor]] = {key: [] for key in "figoch"}
+        rows = []
         with torch.no_grad():
             for row in x:
                 a = cell.weight_ih_l0 @ row + cell.bias_ih_l0 + cell.weight_hh_l0 @ h + cell.bias_hh_l0
@@ -257,9 +246,8 @@ class LSTMGates(Widget):
                 i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
                 c = f * c + i * g
                 h = o * c.tanh()
-                for key, value in zip("figoch", (f, i, g, o, c, h), strict=True):
-                    rows[key].append(value)
-        return {key: torch.stack(value) for key, value in rows.items()}
+                rows.append(torch.stack([f, i, g, o, c, h]))
+        return dict(zip("figoch", torch.stack(rows, dim=1), strict=True))
 
     def gradients(self) -> dict[str, Tensor]:
         """How strongly each input up to the chosen step moves what is asked about, by autograd: (step + 1,) a model."""
@@ -294,8 +282,8 @@ class LSTMGates(Widget):
         lanes = c[:, base : base + shown].T.numpy()
         limit = max(1.0, float(np.abs(lanes).max()))
         image = top.imshow(lanes, cmap=SIGNED, vmin=-limit, vmax=limit, aspect="auto")
-        top.set_yticks(range(shown), [f"unit {base + k}" for k in range(shown)])
-        top.set_title("Each row is one unit's cell state through time")
+        units = [f"unit {base + k}" for k in range(shown)]
+        top.set(yticks=range(shown), yticklabels=units, title="Each row is one unit's cell state through time")
         figure.colorbar(image, ax=top, label="cell state c")
         grid = np.full((len(lengths), T), math.nan)
         for row, value in zip(grid, lengths.values(), strict=True):
@@ -303,10 +291,9 @@ class LSTMGates(Widget):
         image = low.imshow(grid, cmap=MAGNITUDE, vmin=0, vmax=100, aspect="auto")
         figure.colorbar(image, ax=low, label="of 100")
         low.set_yticks(range(len(lengths)), [kind.upper() for kind in lengths])
-        low.set_title(f"Where the gradient of step {step + 1} reaches")
+        low.set(xlabel="step", title=f"Where the gradient of step {step + 1} reaches")
         every = range(0, T, 1 if T <= 80 else math.ceil(T / 40))
         low.set_xticks(every, ["␣" if names[t] == " " else names[t][:6] for t in every], fontsize=8)
-        low.set_xlabel("step")
         for axes in (top, low):
             axes.grid(False)
             axes.axvline(step, color="black", linewidth=1)

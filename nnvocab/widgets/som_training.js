@@ -33,7 +33,7 @@ export const apart = (P, a, b) => (P[2 * a] - P[2 * b]) ** 2 + (P[2 * a + 1] - P
 export function hood(kind, d2, radius) {
   if (kind === 'bubble') return d2 <= radius * radius + 1e-9 ? 1 : 0;
   const z = d2 / (radius * radius);
-  return kind === 'mexican_hat' ? (1 - z) * Math.exp(-z / 2) : Math.exp(-z / 2);
+  return kind === 'mexican_hat' ? (1 - z) * Math.exp(-z) : Math.exp(-z / 2);
 }
 
 // The value at step t of a schedule that goes from a to b in T steps.
@@ -239,8 +239,8 @@ const CSS = `.som-two{display:grid;grid-template-columns:1fr;gap:8px 18px}@conta
 .som-key{display:flex;gap:8px;align-items:center;justify-content:center;font-size:13px;color:var(--soft);min-height:22px;margin-top:4px}.som-key i{display:inline-block;width:110px;height:12px;border-radius:3px;border:1px solid var(--line)}
 .som-eq{display:grid;grid-template-columns:minmax(0,1fr);gap:2px 18px;margin-top:6px;padding:8px 10px;background:var(--panel);border-radius:8px}
 .som-eq p{margin:0;font-size:14px;min-height:1.45em}.som-eq .nnv-math{padding:2px 0;overflow-x:visible}.som-eq table{margin:2px 0}.som-eq td,.som-eq th{white-space:nowrap;padding:1px 7px}.som-eq th{font-weight:600}
-.som-wide{overflow-x:auto}.som-pics{display:flex;flex-wrap:wrap;gap:4px 6px;align-items:center}@container (max-width:420px){.som-eq{padding:8px 6px}.som-eq td,.som-eq th{padding:1px 4px!important}.som-eq p.som-tall{min-height:4.4em}.som-eq p{min-height:2.9em}.som-eq .nnv-math{min-height:3.4em}}.som-pics figure{margin:0;text-align:center;font-size:13px;width:72px}.som-pics canvas{width:56px;height:56px;image-rendering:pixelated;margin:0 auto;border:1px solid var(--line)}
-.som-more{flex-basis:100%;font-size:14px}.som-more summary{cursor:pointer;padding:4px 0;width:fit-content;min-height:28px}.som-key span{white-space:nowrap}.som-eq p.som-tall{min-height:2.9em}`;
+.som-wide{overflow-x:auto}.som-pics{display:flex;flex-wrap:wrap;gap:4px 6px;align-items:center}@container (min-width:900px){.som-eq p.som-tall{min-height:1.45em!important}}@container (max-width:420px){.som-eq{padding:8px 6px}.som-eq table{font-size:13px}.som-eq td,.som-eq th{padding:1px 3px!important}.som-eq p.som-tall{min-height:4.4em}.som-eq p{min-height:2.9em}.som-eq .nnv-math{min-height:3.4em}}.som-pics figure{margin:0;text-align:center;font-size:13px;width:72px}.som-pics canvas{width:56px;height:56px;image-rendering:pixelated;margin:0 auto;border:1px solid var(--line)}
+.som-more label{min-height:28px}.som-top{margin:0 0 6px}.som-more{flex-basis:100%;font-size:14px}.som-more summary{cursor:pointer;padding:4px 0;width:fit-content;min-height:28px}.som-key span{white-space:nowrap}.som-eq p.som-tall{min-height:2.9em}`;
 
 const VIEWS = {umatrix: 'U-matrix', neighbourhood: 'neighbourhood h', hits: 'samples won'};
 const DECAYS = ['exponential', 'linear', 'inverse', 'constant'];
@@ -297,7 +297,7 @@ function render({model, el}) {
     dirty.points = true;
   }
   const quiet = values => { own = true; for (const [k, v] of Object.entries(values)) model.set(k, v); own = false; };
-  const store = () => { seen.history = run.history.map(([t, v]) => [t, {...v}]); quiet({history: seen.history, step: run.t}); save(model); told = performance.now(); };
+  const store = () => { seen.history = run.history.map(([t, v]) => [t, {...v}]); quiet({history: seen.history, step: want}); save(model); told = performance.now(); };
 
   // Changes from Python, from the address and from the controls meet here, at most once a frame.
   const outside = new Set();
@@ -317,6 +317,7 @@ function render({model, el}) {
     } else if (Object.keys(changed).length) remark = '';
     const fresh = get('data') !== seen.name || get('seed') !== seen.seed || get('start') !== seen.start;
     const whole = came.has('step') && !playing && (fresh || Object.keys(changed).length > 0);
+    if (came.has('history') && JSON.stringify(get('history')) === JSON.stringify(run.history)) came.delete('history');
     if (came.has('history') && get('history')?.length) { begin(get('history')); quiet(run.settings); want = get('step'); }
     else if (fresh || whole) { begin(); want = came.has('step') ? get('step') : 0; }
     else if (Object.keys(changed).length) {
@@ -389,8 +390,8 @@ function render({model, el}) {
   const starts = get('weights') ? pick('start', 'Start', [['given', 'the given map'], ['random', 'random']]) : null;
   const guess = toggle({label: 'Guess the winner first', value: get('predict'), on: v => set1({predict: v})});
   const reset = h('span', {style: {display: 'contents'}}, rows, cols, units);
-  P.style.flex = '1 1 100%';
-  w.controls.append(P, pace, U.data, form, U.neighbourhood, U.rate, U.radius, again, link,
+  w.figure.prepend(h('div', {class: 'nnv-bar som-top'}, P, pace));
+  w.controls.append(U.data, form, U.neighbourhood, U.rate, U.radius, again, link,
     h('details', {class: 'som-more'}, h('summary', {}, 'More: lattice size, schedule, batch learning, guessing'), h('div', {class: 'nnv-bar'}, reset, U.decay, U.end_rate, U.end_radius, length, U.mode, starts, guess)));
 
   let viewShown = '';
@@ -426,7 +427,7 @@ function render({model, el}) {
   function place() {
     const [r, c] = run.settings.shape, chain = r === 1, hex = run.settings.topology === 'hexagonal', room = wide;
     const perLine = chain ? Math.min(c, 10) : c, lineCount = chain ? Math.ceil(c / perLine) : r, across = perLine + (hex && r > 1 ? 0.5 : 0);
-    const cell = Math.max(24, Math.min(Math.floor((room - 2) / across), Math.floor((Math.min(room, 380) - 2) / Math.max(across, hex ? lineCount * 0.87 + 0.14 : lineCount))));
+    const cell = Math.max(24, Math.min(Math.floor((room - 2) / across), Math.floor((Math.min(room, 440) - 2) / Math.max(across, hex ? lineCount * 0.87 + 0.14 : lineCount))));
     const X = new Float64Array(r * c), Y = new Float64Array(r * c), down = hex ? cell * Math.sqrt(3) / 2 : cell, lines_ = [];
     for (let u = 0; u < r * c; u++) {
       const row = Math.floor(u / perLine), col = u % perLine;
@@ -769,7 +770,7 @@ function render({model, el}) {
     return total > 1e-12 ? [sum.map(v => v / total), 1] : [W.slice(u * F, u * F + F), 1];
   }
   const diverged = () => run.W.every(v => Math.abs(v - set.least) < 20 * set.span) ? ''
-    : 'The map flies apart: the Mexican hat pushes far units away faster than samples pull them back. Go back, and lower the rate or the radius.';
+    : 'The map flies apart: beyond d = σ the Mexican hat pushes units away from the sample, and no sample ever pulls them back. Go back and choose another neighbourhood, or a lower rate and radius.';
   function tell() {
     const [q, e] = run.curve.at(-1)?.slice(1) ?? [0, 0];
     w.say(`${numbers.text ?? ''} Quantization error ${fmt(q, 3)}, topographic error ${fmt(100 * e, 0)} percent.`);
@@ -835,15 +836,22 @@ function render({model, el}) {
 
   // ---- pointer and keys in data space
   let drag = null;
+  function under(e) {
+    const r = stage.getBoundingClientRect(), x = e.clientX - r.left, y = e.clientY - r.top;
+    let best = -1, near = 18 * 18;
+    for (let u = 0; u < run.U; u++) { const d = (screen[2 * u] - x) ** 2 + (screen[2 * u + 1] - y) ** 2; if (d < near) { near = d; best = u; } }
+    return best;
+  }
+  let pressed = [0, 0];
+  w.listen(stage, 'pointerdown', e => { pressed = [e.clientX, e.clientY]; });
+  w.listen(stage, 'click', e => { const u = under(e); if (u >= 0 && Math.hypot(e.clientX - pressed[0], e.clientY - pressed[1]) < 5) choose(u); });
   w.listen(stage, 'pointerdown', e => { if (!flat) { drag = [e.clientX, e.clientY, get('turn'), get('tilt')]; stage.setPointerCapture(e.pointerId); } });
   w.listen(stage, 'pointermove', e => {
     if (drag) {
       set1({turn: Math.round(drag[2] + (e.clientX - drag[0]) * 0.6), tilt: Math.round(Math.max(-90, Math.min(90, drag[3] + (e.clientY - drag[1]) * 0.6)))});
       return;
     }
-    const r = stage.getBoundingClientRect(), x = e.clientX - r.left, y = e.clientY - r.top;
-    let best = -1, near = 18 * 18;
-    for (let u = 0; u < run.U; u++) { const d = (screen[2 * u] - x) ** 2 + (screen[2 * u + 1] - y) ** 2; if (d < near) { near = d; best = u; } }
+    const best = under(e);
     if (best !== hover) { hover = best; textAt = 0; later(); }
   });
   for (const type of ['pointerup', 'pointercancel', 'lostpointercapture']) w.listen(stage, type, () => { if (drag) { drag = null; save(model); } });

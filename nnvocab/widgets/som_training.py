@@ -25,6 +25,7 @@ CHOICES = {
     "topology": ("rectangular", "hexagonal"),
     "start": ("given", "random"),
 }
+VIEWS = ("weights", "umatrix", "neighbourhood", "hits")
 BYTES = 190_000
 """What the state may weigh as JSON."""
 
@@ -136,6 +137,19 @@ class SOMTraining(Widget):
             raise ValueError(f"{name} is {value}, but above 1 a unit would overshoot the sample")
         if name == "steps" and value > 20_000:
             raise ValueError(f"steps is {value}, but the browser keeps a way back for 20,000 at most")
+        return value
+
+    @traitlets.validate("step")
+    def _reached(self, proposal: Any) -> int:
+        if proposal["value"] < 0:
+            raise ValueError(f"step is {proposal['value']}, but steps are counted from 0")
+        return proposal["value"]
+
+    @traitlets.validate("view")
+    def _shown(self, proposal: Any) -> str:
+        kind, _, number = (value := proposal["value"]).partition(" ")
+        if value not in VIEWS and not (kind == "feature" and number.isdecimal() and int(number) > 0):
+            raise ValueError(f"view is {value!r}, but must be one of {', '.join(VIEWS)}, or 'feature 1' and so on")
         return value
 
     @traitlets.validate("shape")

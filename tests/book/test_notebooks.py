@@ -1,4 +1,4 @@
-"""The stored notebooks: executed, without errors, every figure there, every entry on its page and the other way round."""
+"""The stored notebooks: executed, without errors, every figure there, every entry on its page."""
 
 from __future__ import annotations
 

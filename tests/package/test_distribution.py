@@ -74,7 +74,7 @@ def test_versions_agree():
 
 
 def test_the_address_stands_in_one_place():
-    """pyproject.toml has it; pages that install the package in Colab, the readme and the citation must name the same."""
+    """pyproject.toml has it; pages, readme and citation must name the same."""
     import re
 
     address = re.search(r'^Repository = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.M).group(1)

@@ -53,16 +53,16 @@ def test_it_decays_unless_the_forget_gate_is_near_1(bias, low, high):
 
 
 def test_the_total_gradient_of_an_lstm_can_grow():
+    torch.manual_seed(2)
     lstm = LSTM(1, 8, batch_first=True).double().set_forget_bias(2.0)
     with torch.no_grad():
-        lstm.weight_hh_l0.mul_(12)
+        lstm.weight_hh_l0.mul_(20)
     c0 = torch.zeros(1, 1, 8, dtype=torch.float64, requires_grad=True)
     sizes = []
     for T in (1, 60):
-        torch.manual_seed(0)
-        c = cell_of(lstm, torch.randn(1, T, 1, dtype=torch.float64), c0)
+        c = cell_of(lstm, torch.zeros(1, T, 1, dtype=torch.float64), c0)
         sizes.append(torch.autograd.grad(c.sum(), c0)[0].norm())
-    assert sizes[1] > 10 * sizes[0]
+    assert sizes[1] > 1000 * sizes[0]
 
 
 def test_the_product_of_jacobians_is_autograds_derivative_of_an_rnn():

@@ -1,4 +1,4 @@
-"""A widget in a real JupyterLab with a kernel: Python sees what the reader changed, and the reader what Python changed."""
+"""A widget in a real JupyterLab with a kernel: Python sees what the reader changed, and the other way round."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_hexagonal_neighbours_are_all_one_apart():
 
 
 def test_hexagonal_lattice_is_the_one_of_minisom_but_for_the_order_of_its_axes():
-    """With an odd number of rows MiniSom shifts the even ones to the left, where ours shifts the odd ones to the right."""
+    """With an odd number of rows MiniSom shifts the even ones left, where ours shifts the odd ones right."""
     theirs = MiniSom(4, 5, 2, topology="hexagonal")
     x, y = theirs.get_euclidean_coordinates()
     theirs = torch.tensor([[y[i, j], x[i, j]] for j in range(5) for i in range(4)])

@@ -213,6 +213,7 @@ def test_what_a_head_does_is_measured_right(blank):
     found = exports(blank, TEXT, "(m, w, ids) => m.habits(w.flat(), 9, ids)", weights, ids)
     places = {
         "before": lambda t: [t - 1],
+        "two back": lambda t: [t - 2] if t > 1 else [],
         "itself": lambda t: [t],
         "first": lambda t: [0],
         "same": lambda t: [s for s in range(t) if ids[s] == ids[t]],
@@ -527,7 +528,7 @@ def test_the_reader_makes_it_attend_to_the_cat(page):
     assert "(" + ", ".join(f"{x:.2f}".replace("-", "−") for x in out.tolist()) + ")" in card(page)
     page.click("text=A trained transformer")
     settle(page)
-    assert get(page, "row", "mask") == [23, "causal"] and page.locator(".am-next").is_visible()
+    assert get(page, "row", "mask") == [24, "causal"] and page.locator(".am-next").is_visible()
 
 
 def test_every_preset_s_goal_is_open_at_first_and_can_be_reached(page):

@@ -172,7 +172,7 @@ def test_plays_pauses_steps_back_and_forward_and_scrubs(page):
     page.get_by_role("button", name="Pause").click()
     frames(page)
     at = trait(page, "step")
-    assert f"Step {at}:" in lines(page)
+    page.wait_for_function(f"document.querySelector('.som-eq').innerText.includes('Step {at}:')")
     page.get_by_role("button", name="Forward one step").click()
     settled(page, "step", at + 1)
     page.get_by_role("button", name="Back one step").click()
@@ -400,7 +400,16 @@ def test_what_it_cannot_show_is_refused(arguments, error, message):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("rate", -1.0), ("rate", 1.5), ("decay", "fast"), ("shape", [0, 3]), ("steps", 99_999), ("data", "clouds")],
+    [
+        ("step", -1),
+        ("view", "feature x"),
+        ("rate", -1.0),
+        ("rate", 1.5),
+        ("decay", "fast"),
+        ("shape", [0, 3]),
+        ("steps", 99_999),
+        ("data", "clouds"),
+    ],
 )
 def test_a_setting_that_does_not_exist_is_refused(name, value):
     with pytest.raises(ValueError, match=f"{name} is"):

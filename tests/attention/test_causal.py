@@ -1,0 +1,81 @@
+"""Causal attention: nothing looks ahead."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from nnvocab.attention import ALiBi, RotaryEmbedding
+from nnvocab.attention.causal import CausalAttention, causal_attention, causal_attention_fused
+from nnvocab.attention.heads import merge_heads, split_heads
+
+
+@pytest.mark.oracle("causal-attention", by="peer: torch.nn.functional.scaled_dot_product_attention(is_causal=True)")
+def test_is_that_of_torch_where_queries_and_keys_are_the_same_positions():
+    layer, x = CausalAttention(16, 4), torch.randn(2, 5, 16)
+    q, k, v = (split_heads(t, 4) for t in layer.attention.qkv(x).chunk(3, dim=-1))
+    expected = layer.attention.out(merge_heads(F.scaled_dot_product_attention(q, k, v, is_causal=True)))
+    assert_close(layer(x), expected)
+
+
+@pytest.mark.parametrize("S", [4, 7])
+def test_plain_and_fused_agree_on_the_value_and_on_every_gradient(S):
+    inputs = [torch.randn(2, n, 3, dtype=torch.float64, requires_grad=True) for n in (4, S, S)]
+    plain, fused = causal_attention(*inputs), causal_attention_fused(*inputs)
+    assert_close(plain, fused)
+    assert_close(*(torch.autograd.grad(y.square().sum(), inputs) for y in (plain, fused)))
+
+
+def test_queries_behind_a_prefix_see_the_prefix():
+    q, k, v = torch.randn(3, 6, 4).unbind()
+    assert_close(causal_attention(q[4:], k, v), causal_attention(q, k, v)[4:])
+    wrong = F.scaled_dot_product_attention(q[4:], k, v, is_causal=True)  # torch's mask starts at the first key
+    assert not torch.allclose(wrong, causal_attention(q, k, v)[4:], atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        CausalAttention(16, 4),
+        CausalAttention(16, 4, num_kv_heads=2, positions=RotaryEmbedding(4)),
+        CausalAttention(16, 4, positions=ALiBi(4)),
+    ],
+)
+def test_output_i_ignores_positions_after_i(layer):
+    x = torch.randn(1, 6, 16, requires_grad=True)
+    y = layer(x)
+    for t in range(6):
+        (grad,) = torch.autograd.grad(y[0, t].sum(), x, retain_graph=True)
+        size = grad[0].abs().sum(-1)
+        assert (size[: t + 1] > 0).all() and (size[t + 1 :] == 0).all()
+
+
+@pytest.mark.parametrize("positions", [None, RotaryEmbedding(4), ALiBi(4)])
+@pytest.mark.parametrize("chunk", [1, 2, 5])
+def test_with_a_cache_it_gives_what_it_gives_at_once(positions, chunk):
+    layer, x = CausalAttention(16, 4, positions=positions), torch.randn(2, 7, 16)
+    with torch.no_grad():
+        cache = layer.new_cache(2, 7)
+        parts = [layer(part, cache=cache, need_weights=True) for part in x.split(chunk, dim=1)]
+        whole, weights = layer(x, need_weights=True)
+    assert_close(torch.cat([y for y, _ in parts], dim=1), whole)
+    assert_close(parts[-1][1], weights[:, :, -parts[-1][1].shape[2] :])
+
+
+def test_dropout_and_padding_reach_the_heads():
+    layer, x = CausalAttention(16, 4, dropout=0.5), torch.randn(1, 5, 16)
+    assert not torch.allclose(layer(x), layer(x))
+    layer.eval()
+    padded = torch.tensor([[True, False, False, False, False]])
+    _, weights = layer(x, key_padding_mask=padded, need_weights=True)
+    assert (weights[..., 0] == 0).all() and weights.isfinite().all()  # the first row may see nothing at all
+    _, weights = layer(x, mask=torch.ones(5, 5, dtype=torch.bool).triu(-1), need_weights=True)
+    assert (weights[0, 0].count_nonzero(-1) <= 2).all()
+
+
+def test_the_width_of_the_queries_is_not_their_number():
+    q = torch.randn(5, 8)
+    assert causal_attention(q, q, q).shape == (5, 8)
+    assert causal_attention(q[None], q[None], q[None]).shape == (1, 5, 8)
+    with pytest.raises(RuntimeError):  # a mask made from size(1) of a two-dimensional q
+        q @ q.T + torch.zeros(q.size(1), q.size(1))

@@ -1,0 +1,77 @@
+"""The exercises: the right answer is accepted, every usual mistake gets its hint, and nothing gives the answer away."""
+
+import pytest
+import torch
+
+import nnvocab
+
+CASES = {
+    "attention/gqa-cache": (4096, {2048: "keys alone", 16384: "which heads", 7: "count the tensors"}),
+    "attention/mqa-saving": (
+        1920,
+        {960: "values are cached too", 2048: "whole cache", 128: "what is left", 1: "subtract"},
+    ),
+    "attention/chunk-mask": (
+        [[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]],
+        {
+            ((1, 0, 0, 0, 0), (1, 1, 0, 0, 0)): "starts at the first key",
+            ((0, 0, 0, 0, 1), (0, 0, 0, 0, 0)): "may look",
+            ((1, 1), (1, 1)): "shape",
+            ((1, 1, 1, 1, 1), (1, 1, 1, 1, 1)): "which of the five",
+        },
+    ),
+    "attention/scale": (8, {512**0.5: "one head", 64: "deviation", 8**0.5: "how wide", 3: "width of one head"}),
+    "attention/it-to-cat": (
+        [4.0, 6.0, -2.0, 0.0],
+        {
+            (1.0, 1.0, 1.0): "4 numbers",
+            (4.0, 0.0, 4.0, 0.0): "mat",
+            (0.0, 0.0, 0.0, 5.0): "word",
+            (1.0, 1.0, 0.0, 0.0): "0.6",
+        },
+    ),
+    "attention/self-weights": (3072, {1024: "one projection", 2048: "values", 12288: "16", 768: "64", 5: "count"}),
+    "attention/cross-shape": ((2, 4, 7, 20), {(2, 4, 20, 7): "rows", (2, 7, 20): "head", (1, 1): "axes"}),
+    "attention/mha-weights": (1050624, {1048576: "biases", 787968: "one more", 8404992: "share", 1: "count"}),
+    "attention/dead-head": ("c", {"a": "zero", "b": "two heads"}),
+    "attention/bidirectional-count": (80, {100: "padding", 64: "rows", 36: "causal", 5: "columns"}),
+    "attention/causal-count": (55, {100: "square", 50: "diagonal", 45: "diagonal", 3: "how many"}),
+    "attention/sinusoid-shift": (
+        [[-0.98999, 0.14112], [-0.14112, -0.98999]],
+        {((-0.98999, -0.14112), (0.14112, -0.98999)): "back", ((1, 0), (0, 1)): "expand", (1, 2): "shape"},
+    ),
+    "attention/last-position": (12, {11: "511", 512: "taken", 3: "which"}),
+    "attention/alibi-slopes": (
+        [0.25, 0.0625, 0.015625, 0.00390625],
+        {(0.5, 0.25, 0.125, 0.0625): "eight heads", (1, 1, 1, 1): "power", (1, 2): "shape"},
+    ),
+    "attention/rope-distance": (100, {108: "before", 4: "distance", 7: "direction"}),
+    "attention/rope-values": ("qk", {"v": "handed over", "x": "mixed", "q": "both sides"}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_right_answer_is_right_and_says_why(name):
+    verdict = nnvocab.check(name, CASES[name][0])
+    assert verdict and verdict.text.startswith("Right. ") and len(verdict.text) > 20
+
+
+@pytest.mark.parametrize(("name", "wrong", "hint"), [(n, w, h) for n, (_, ws) in CASES.items() for w, h in ws.items()])
+def test_a_wrong_answer_gets_its_hint(name, wrong, hint):
+    verdict = nnvocab.check(name, wrong)
+    assert verdict.right is False
+    assert hint in verdict.text
+    assert str(CASES[name][0]) not in verdict.text.replace("64", "") or name in (
+        "attention/scale",
+        "attention/dead-head",
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_without_an_answer_nothing_is_said(name):
+    assert nnvocab.check(name, ...).right is None
+
+
+def test_answers_may_be_tensors():
+    assert nnvocab.check("attention/alibi-slopes", torch.tensor([0.25, 0.0625, 0.015625, 0.00390625]))
+    assert nnvocab.check("attention/chunk-mask", torch.ones(2, 5, dtype=torch.bool).tril(3))
