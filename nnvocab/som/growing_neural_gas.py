@@ -115,7 +115,7 @@ class GrowingNeuralGas(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         check_inputs(x, self.weight)
         apart = (x.unsqueeze(1) - self.weight).square().sum(-1)  # (B, N)
-        unit = apart.masked_fill(~self.alive, torch.inf).argmin(-1)  # (B,)
+        unit = apart.masked_fill(self.alive.logical_not(), torch.inf).argmin(-1)  # (B,)
         return torch.linalg.vector_norm(x - F.embedding(unit, self.weight), dim=-1), unit
 
     @torch.no_grad()

@@ -101,7 +101,7 @@ export function transformer(w, ids, {width: C, heads: H, hidden: F, layers: L}, 
     const y = linear(mixed, T, C, p('out.weight'), p('out.bias'), C);
     for (let i = 0; i < T * C; i++) x[i] += y[i];
     const up = linear(layerNorm(x, T, C, p('norm2.weight'), p('norm2.bias')), T, C, p('up.weight'), p('up.bias'), F);
-    for (let i = 0; i < T * F; i++) if (up[i] < -9) up[i] = 0;
+    for (let i = 0; i < T * F; i++) if (up[i] < 0) up[i] = 0;
     const down = linear(up, T, F, p('down.weight'), p('down.bias'), C);
     for (let i = 0; i < T * C; i++) x[i] += down[i];
   }
@@ -479,7 +479,7 @@ function render({model, el}) {
     const stop = pinned().s;
     part.row.forEach((node, j) => {
       attr(node, 'class', j === i ? 'am-on' : ''); attr(node, 'aria-selected', String(j === i)); attr(node, 'tabindex', j === stop ? '0' : '-1');
-      if (j === i) name(node, t, j);
+      if (j === i || hid) name(node, t, j);
     });
     unnamed();
     part.rows.forEach((node, j) => { write(node, now.queries[j]); attr(node, 'class', j === t ? 'am-on' : ''); });

@@ -524,7 +524,7 @@ function render({model, el}) {
     if (field.textContent !== f) field.textContent = f;
     if (!hover?.key) { const g = F.side === 'out' ? grids.out : F.side === 'top' ? grids.top : grids.in.find(g => g.ch === F.ch); if (g && !g.box.contains(document.activeElement)) g.at = [F.r, F.c]; }
     if (play.playing()) (F.side === 'top' ? grids.top : grids.out).cursor(); else [...grids.in, grids.out, ...(S.walk.side === 'top' ? [grids.top] : [])].forEach(g => g.cursor());
-    if (!play.playing() && spoken !== text) { if (spoken) w.say(text); spoken = text; }
+    if (!play.playing() && (!hover || hover.key) && spoken !== text) { if (spoken) w.say(text); spoken = text; }
   }
   function refreshNow() {
     const old = S;
@@ -544,7 +544,7 @@ function render({model, el}) {
     showSizes();
     paintAll();
     w.root.dataset.size = dims(S.P.oh, S.P.ow).replace(' × ', 'x');
-    play.speed.value = Math.max(3, Math.min(20, S.count / 15)) * pace;
+    play.speed.value = Math.max(3, Math.min(8, S.count / 15)) * pace;
     pointNow();
   }
 
@@ -568,7 +568,7 @@ function render({model, el}) {
   if (!matchMedia('(any-pointer: coarse)').matches) fingers.style.display = 'none';
   const small = first.x.flat(2).length <= 150, light = first.weight.flat(3).length <= 60;
   const KEYS = {stride: 'json', padding: 'json', dilation: 'json', output_padding: 'json', groups: 'number', transposed: 'boolean', padding_mode: 'string', two_layers: 'boolean', channel: 'number', input_channel: 'number', kernel: 'string', ...(light ? {weight: 'json', bias: 'json'} : {}), ...(small ? {input: 'json'} : {}), step: 'number'};
-  w.controls.append(play, choice({label: 'Speed', options: [[0.4, 'slow'], [1, 'normal'], [4, 'fast']], value: 1, on: v => { pace = v; play.speed.value = Math.max(3, Math.min(20, S.count / 15)) * v; }}));
+  w.controls.append(play, choice({label: 'Speed', options: [[0.4, 'slow'], [1, 'normal'], [4, 'fast']], value: 1, on: v => { pace = v; play.speed.value = Math.max(3, Math.min(8, S.count / 15)) * v; }}));
   const more = h('div', {class: 'nnv-bar'}, C.stride, C.padding, C.dilation, C.size, C.transposed, C.output_padding, C.padding_mode, C.two_layers, C.groups, C.channel, C.input_channel);
   const last = h('div', {class: 'nnv-bar'}, inkSlider, fingers, button({label: 'Clear', name: 'Clear the input', on: () => put(model, {input: S.x.map(p => p.map(r => r.map(() => 0)))})}),
     button({label: 'Restore', name: 'Restore input and kernel', on: () => put(model, {input: first.x, weight: first.weight, bias: first.bias, kernel: nameOf(S.group.map(c => first.weight[S.o][c]))})}));

@@ -33,7 +33,7 @@ export const apart = (P, a, b) => (P[2 * a] - P[2 * b]) ** 2 + (P[2 * a + 1] - P
 export function hood(kind, d2, radius) {
   if (kind === 'bubble') return d2 <= radius * radius + 1e-9 ? 1 : 0;
   const z = d2 / (radius * radius);
-  return kind === 'mexican_hat' ? (1 - z) * Math.exp(-z) : Math.exp(-z / 2);
+  return kind === 'mexican_hat' ? (1 - z) * Math.exp(-z / 2) : Math.exp(-z / 2);
 }
 
 // The value at step t of a schedule that goes from a to b in T steps.

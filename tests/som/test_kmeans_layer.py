@@ -42,8 +42,8 @@ def test_trained_by_gradients_it_comes_near_to_the_inertia_of_sklearn():
     best = KMeans(10, n_init=10, random_state=0).fit(x.numpy()).inertia_ / len(x)
     layer = KMeansLayer(10, 64, temperature=0.05)
     layer.init_centres(x, generator=torch.Generator().manual_seed(0))
-    optimizer = torch.optim.Adam(layer.parameters(), lr=0.02)
-    for _ in range(150):
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
+    for _ in range(60):
         optimizer.zero_grad()
         layer.clustering_loss(x).backward()
         optimizer.step()
