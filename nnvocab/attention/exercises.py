@@ -17,8 +17,10 @@ def gqa_cache(answer: Any) -> str | None:
         answer,
         2 * heads * width * size,
         {
-            heads * width * size: "that is the keys alone; the cache holds something else besides.",
-            2 * heads * width: "that counts numbers; how many bytes does one number in bf16 take?",
+            heads * width: "that counts the numbers of the keys; what else is kept, and how many bytes is a number?",
+            2
+            * heads
+            * width: "that is the keys alone, or counts numbers; two tensors are kept, of two bytes a number.",
             2 * 32 * width * size: "that is the cache of multi-head attention; which heads are kept here?",
         },
         "count the tensors kept, times heads kept, times width, times bytes a number.",
@@ -115,9 +117,7 @@ def self_weights(answer: Any) -> str | None:
     )
 
 
-@exercise(
-    "attention/cross-shape", why="One row for each of the 7 that ask, one column for each of the 20 that are read."
-)
+@exercise("attention/cross-shape", why="One row for each of 7 that ask, one column for each of 20 that are read.")
 def cross_shape(answer: Any) -> str | None:
     given = tuple(int(n) for n in answer)
     if given == (2, 4, 7, 20):
@@ -129,9 +129,7 @@ def cross_shape(answer: Any) -> str | None:
     return "the axes are: batch, heads, queries, keys."
 
 
-@exercise(
-    "attention/mha-weights", why="Four projections of 512 by 512 with 512 biases each, whatever the number of heads."
-)
+@exercise("attention/mha-weights", why="Four projections of 512 by 512 with 512 biases, however many heads.")
 def mha_weights(answer: Any) -> str | None:
     width = 512
     return number(
@@ -155,9 +153,7 @@ def dead_head(answer: Any) -> str | None:
     return "think of two heads that do the same: what happens when one goes, and when both go?"
 
 
-@exercise(
-    "attention/bidirectional-count", why="Every one of the 8 real tokens is seen by every one of the 10 positions."
-)
+@exercise("attention/bidirectional-count", why="Each of the 8 real tokens is seen from all 10 positions.")
 def bidirectional_count(answer: Any) -> str | None:
     return number(
         answer,
@@ -196,9 +192,7 @@ def sinusoid_shift(answer: Any) -> str | None:
     return array(given, right, "expand sin(t + 3) and cos(t + 3): each is a sum of sin t and cos t.", tol=1e-3)
 
 
-@exercise(
-    "attention/last-position", why="Positions 0 to 511 have a vector; behind 500 tokens there is room for 12 more."
-)
+@exercise("attention/last-position", why="Positions 0 to 511 have a vector; behind 500 tokens 12 are left.")
 def last_position(answer: Any) -> str | None:
     return number(
         answer,
@@ -231,7 +225,7 @@ def rope_distance(answer: Any) -> str | None:
 
 @exercise("attention/rope-values", why="Queries and keys are turned; values carry what is said, not where.")
 def rope_values(answer: Any) -> str | None:
-    given = {str(a).strip().lower() for a in ([answer] if isinstance(answer, str) else answer)}
+    given = set("".join(map(str, answer)).lower()) & set("qkvx")
     if given == {"q", "k"}:
         return None
     if "v" in given:

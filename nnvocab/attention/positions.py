@@ -89,5 +89,6 @@ def permutation_sensitivity(model: Callable[[Tensor], Tensor], x: Tensor, genera
         The root of the mean squared change relative to the output's own size: 0 for a model that sees a set.
     """
     order = torch.randperm(x.shape[1], generator=generator).to(x.device)
-    straight, back = model(x), model(x[:, order])[:, order.argsort()]
+    with torch.no_grad():
+        straight, back = model(x), model(x[:, order])[:, order.argsort()]
     return float((straight - back).square().mean().sqrt() / straight.square().mean().sqrt())

@@ -13,7 +13,7 @@ from nnvocab.vocabulary import Example, entry
 
 
 def rotary_attention(q: Tensor, k: Tensor, v: Tensor, theta: Tensor, *, causal: bool = False) -> Tensor:
-    r"""Turn queries and keys by position, then attend: :math:`\operatorname{softmax}(R_t q_t\cdot R_s k_s/\sqrt{D})\,v`.
+    r"""Turn queries and keys by position and attend: :math:`\operatorname{softmax}(R_t q_t\cdot R_s k_s/\sqrt{D})\,v`.
 
     Args:
         q: queries.

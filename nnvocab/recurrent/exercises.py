@@ -50,7 +50,7 @@ def state_size(answer: Any) -> str | None:
 
 
 @exercise(
-    "recurrent/shared-gradient", why="Each of the three copies of w contributes w squared times the state: 3 w^2."
+    "recurrent/shared-gradient", why="Each of the three copies of w contributes w squared: 3 w^2."
 )
 def shared_gradient(answer: Any) -> str | None:
     w = torch.tensor(2.0, requires_grad=True)
@@ -120,7 +120,7 @@ def reverse_by_length(answer: Any) -> str | None:
     if array(answer, x.flip(0), "") is None:
         return "now the backward network begins with two steps of padding."
     return array(
-        answer, right, "the first step of the result is the last true step, and the padding stays where it is."
+        answer, right, "the result begins with the last true step, and the padding stays where it is."
     )
 
 
@@ -188,10 +188,9 @@ def dt_weights(answer: Any) -> str | None:
         answer,
         2 * R * E,
         {
-            R * E: "that is one of the two matrices.",
+            R * E: "that is half of it: count both matrices, each on the inner width, expand x d_model.",
             E * E: "that is the full projection that the low rank avoids.",
             2 * 96 * E: "the rank comes from d_model, not from the inner width.",
-            2 * R * 768: "the projections work on the inner width, expand x d_model.",
         },
         "rank R = d_model / 16, inner width E = 2 d_model; one matrix from E to R, one from R to E.",
     )

@@ -297,7 +297,7 @@ function render({model, el}) {
     const longest = list => Math.max(...list.map(x => [...x].length)), tall = longest(now.keys) > 2;
     const left = Math.min(96, 16 + 7.6 * longest(now.queries)), room = w.root.clientWidth - 32 - left;
     const wide = Math.max(24, Math.min(own() ? 58 : 34, Math.floor(room / S))), high = Math.max(24, Math.min(30, wide));
-    look = {left, wide, high, drawn: []};
+    look = {left, wide, high, drawn: [], at: '', scrolls: S * wide > room};
     for (const n of [corner, names, ribbonRow.firstChild]) n.style.width = left + 'px';
     names.replaceChildren(...now.queries.map(() => h('div', {style: {height: high + 'px', lineHeight: high + 'px'}})));
     const upright = tall && 7.8 * longest(now.keys) > wide - 4;
@@ -477,6 +477,11 @@ function render({model, el}) {
     const {t, s: i} = here(), head = current(), {wide, high} = look, {S} = now, hid = covered(t), a = x => head.weights[t * S + x];
     attr(line, 'style', `height:${high}px;transform:translateY(${t * high}px)`); attr(line, 'aria-rowindex', String(t + 1));
     const stop = pinned().s;
+    if (look.scrolls && !peek && look.at !== `${t},${stop}`) {  // keep the chosen column in view on a narrow page
+      look.at = `${t},${stop}`;
+      const x = stop * wide, view = scroll.clientWidth - look.left;
+      if (x < scroll.scrollLeft || x + wide > scroll.scrollLeft + view) scroll.scrollLeft = x - view / 2;
+    }
     part.row.forEach((node, j) => {
       attr(node, 'class', j === i ? 'am-on' : ''); attr(node, 'aria-selected', String(j === i)); attr(node, 'tabindex', j === stop ? '0' : '-1');
       if (j === i || hid) name(node, t, j);

@@ -97,6 +97,7 @@ export const resize = (w, kh, kw) => Array.from({length: kh}, (_, u) => Array.fr
 
 const num = v => { const a = Math.abs(v); return Math.abs(v - Math.round(v)) < 1e-6 ? fmt(Math.round(v), 0) : fmt(v, a >= 100 ? 1 : 2); };
 const factor = v => v < 0 ? `(${num(v)})` : num(v), fine = v => Math.abs(v - Math.round(v)) < 1e-6 || Math.abs(v) >= 100 ? num(v) : fmt(v, 3), fineFactor = v => v < 0 ? `(${fine(v)})` : fine(v);
+const brief = v => num(v).length <= 5 ? num(v) : (Math.abs(v) < 0.005 ? '0.00' : Math.abs(v) < 100 ? v.toFixed(2) : v.toPrecision(3)).replace('-', '−');
 const whole = (v, lo, hi) => Number.isFinite(+v) ? Math.min(hi, Math.max(lo, Math.round(+v))) : lo;
 const nested = (v, depth) => depth === 0 ? Number.isFinite(v) && typeof v === 'number' : Array.isArray(v) && v.length > 0 && v.every(i => nested(i, depth - 1) && (depth < 2 || i.length === v[0].length));
 const index = (...i) => `[${i.join(',').replaceAll('-', '−')}]`;
@@ -311,7 +312,7 @@ function render({model, el}) {
   function showKernel() {
     const k = S.weight[S.o][S.tileChannel], limit = Math.max(...k.flat().map(Math.abs)) || 1;
     cells.forEach((row, u) => row.forEach((c, v) => {
-      if (!(document.activeElement === c && editing)) c.value = document.activeElement === c ? String(k[u][v]) : num(k[u][v]);
+      if (!(document.activeElement === c && editing)) c.value = document.activeElement === c ? String(k[u][v]) : brief(k[u][v]);
       const rgb = signedRGB(k[u][v], limit);
       Object.assign(c.style, {background: css(rgb), color: inkOn(rgb)});
     }));
@@ -348,7 +349,7 @@ function render({model, el}) {
     list.forEach((p, n) => {
       if (!tile[n]) return;
       const source = S.transposed ? (p.there ? place(from, p.i, p.j, 1) : '') : place(from, ...p.at, 1);
-      if (S.transposed && !p.there) fill(tile[n], true, wName(p.u, p.v), 'meets no input', '', '', '');
+      if (S.transposed && !p.there) fill(tile[n], true, wName(p.u, p.v), '', '', '', 'meets no input');
       else fill(tile[n], !p.there, `${n ? '+ ' : ''}${wName(p.u, p.v)}·${source}`, num(p.w), '·', p.there ? factor(p.x) : '0', p.there ? ` = ${num(p.product)}` : ' = 0 (pad)');
     });
     const more = list.length > tile.length ? ` (${list.length - tile.length} more products add ${num(total(list.slice(tile.length)))})` : '', b = S.bias[S.o];
@@ -371,10 +372,10 @@ function render({model, el}) {
     setText(head, B(`${name} = ${num(v)}`), ` feeds ${many ? outs : 0} ${many && outs === 1 ? 'output' : 'outputs'}${many > outs ? ` by ${many} products` : ''}${read ? '' : ': another group reads this channel'}${many ? `; each output gets w · ${factor(v)}:` : ''}`);
     tile.forEach((t, n) => {
       const u = Math.floor(n / S.kw), q = n % S.kw, rs = ys.filter(f => f[1] === u), cs = xs.filter(f => f[1] === q), weight = S.weight[S.o][F.ch][u][q];
-      if (!read || !rs.length || !cs.length) fill(t, true, wName(u, q), 'feeds none', '', '', '');
+      if (!read || !rs.length || !cs.length) fill(t, true, wName(u, q), '', '', '', 'feeds none');
       else fill(t, false, `${wName(u, q)}·x → ${rs.length * cs.length > 1 ? `${rs.length * cs.length} outputs` : place('y', rs[0][0], cs[0][0], 1)}`, num(weight), '·', factor(v), ` = ${num(weight * v)}`);
     });
-    setText(foot, S.transposed ? `Stamped so far: ${step() + 1} of ${S.count} inputs. Where stamps overlap, they add up; b = ${num(S.bias[S.o])} is added once.` : 'Change this input by 1 and each of these outputs changes by its weight.');
+    setText(foot, S.transposed ? `Stamped so far: ${step() + 1} of ${S.count} inputs. Where stamps overlap, they add up; b = ${num(S.bias[S.o])} is added once.` : !many ? 'No window of this output reads it.' : 'Change this input by 1 and each of these outputs changes by its weight.');
     return head.textContent;
   }
   function sizeLine(A, N, letter) {
@@ -407,13 +408,14 @@ function render({model, el}) {
     all.forEach(g => Object.assign(g, shape(g.side)));
     const K = {side: 'kernel'}, outs = [...(showOut ? [grids.out] : []), ...(showTop ? [grids.top] : [])], gap = width < 500 ? 10 : 22, limit = width < 640 ? 1000 : 720;
     const options = S.dims === 1 ? [[...ins, K, ...outs].map(g => [g])] : [[[...ins, K, ...outs]], [[...ins, K], outs], [ins, [K, ...outs]], [[...ins, ...outs], [K]], [ins, [K], outs], ...(ins.length === 1 ? [[ins, [K], ...outs.map(o => [o])]] : [])];
-    const cols = g => g.cols + g.l + g.r, tall = g => g.rows + g.t + g.b;
+    const cols = g => g.cols + g.l + g.r, tall = g => g.rows + g.t + g.b, wideAt = (g, cell) => Math.max(cols(g) * cell + 1, 104);
     const align = S.dims === 1;
     const judged = options.map(all => {
-      const rows = all.filter(r => r.length), fixed = r => gap * (r.length - 1) + (r.includes(K) ? panelWidth : 0), wide = r => r.reduce((n, g) => n + (g === K ? 0 : cols(g)), 0);
+      const rows = all.filter(r => r.length), fixed = r => gap * (r.length - 1) + (r.includes(K) ? panelWidth : 0), wide = r => r.reduce((n, g) => n + (g === K ? 0 : cols(g)), 0), taken = (r, cell) => fixed(r) + r.reduce((n, g) => n + (g === K ? 0 : wideAt(g, cell)), 0);
       const cells = rows.map(r => Math.max(2, Math.min(rows.length > 1 && S.dims === 2 ? 36 : 44, Math.floor((width - 2 - r.length - fixed(r)) / (wide(r) || 1)))));
+      rows.forEach((r, i) => { while (cells[i] > 2 && taken(r, cells[i]) > width) cells[i]--; });
       if (align) cells.fill(Math.min(...cells));
-      return {rows, cells, cell: Math.min(...cells), height: rows.reduce((n, r, i) => n + Math.max(...r.map(g => g === K ? 150 : tall(g) * (S.dims === 1 ? 80 : cells[i]))), 0), used: fixed(rows[0]) + wide(rows[0]) * cells[0]};
+      return {rows, cells, cell: Math.min(...cells), height: rows.reduce((n, r, i) => n + Math.max(...r.map(g => g === K ? 150 : tall(g) * (S.dims === 1 ? 80 : cells[i]))), 0), used: taken(rows[0], cells[0])};
     });
     const fair = judged.filter(o => o.height <= limit), best = fair.find(o => o.cell >= 29) ?? fair.sort((p, q) => q.cell - p.cell)[0] ?? judged.sort((p, q) => p.height - q.height)[0];
     const beside = best.rows.length === 1 && width - best.used - gap - 8 >= Math.max(330, Math.min(S.kw, 7) * 118 + 6);
@@ -428,7 +430,7 @@ function render({model, el}) {
     best.rows.forEach((r, i) => r.forEach(g => {
       if (g === K) return;
       g.size({cw: best.cells[i], rh: S.dims === 1 ? 64 : best.cells[i]});
-      g.el.style.width = Math.max(cols(g) * g.cw + 1, Math.min(150, width)) + 'px';
+      g.el.style.width = wideAt(g, g.cw) + 'px';
       g.scale(g.side === 'in' ? S.x.flat(2) : g.side === 'top' ? S.z ?? [] : S.y);
     }));
     grids.out.el.style.marginLeft = align && !S.transposed && S.P.X.s === 1 ? (S.P.X.span - 1) / 2 * grids.out.cw + 'px' : ''; // beneath the middle of its window

@@ -252,12 +252,15 @@ class ConvolutionStrides(Widget):
             ("kernel", torch.tensor(self.weight[self.channel][self.input_channel]).float()),
             (f"output, {height} by {width}", shown),
         ]
-        figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), width_ratios=[5, 3, 5])
+        figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), width_ratios=[5, 3, 5], layout="constrained")
         for axis, (title, values) in zip(axes, pictures, strict=True):
             low, limit = float(values.nan_to_num().min()), float(values.nan_to_num().abs().max()) or 1.0
-            axis.imshow(values.numpy(), cmap=SIGNED if low < 0 else MAGNITUDE, vmin=-limit if low < 0 else 0, vmax=limit)
+            axis.imshow(
+                values.numpy(), cmap=SIGNED if low < 0 else MAGNITUDE, vmin=-limit if low < 0 else 0, vmax=limit
+            )
             axis.set(title=title, xticks=[], yticks=[])
             axis.grid(False)
+            axis.spines[:].set_visible(True)
         for (r, c), value in [((r, c), v) for r, row in enumerate(pictures[1][1]) for c, v in enumerate(row)]:
             if values.shape[1] <= 40 and len(pictures[1][1][0]) <= 5:
                 axes[1].text(c, r, f"{value:.3g}", ha="center", va="center", fontsize=9, bbox={"fc": "white", "lw": 0})

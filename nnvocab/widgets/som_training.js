@@ -52,7 +52,11 @@ function squared(W, u, x, at, F) {
 export function nearest(W, U, F, X, at = 0) {
   let a = 0, b = -1, da = Infinity, db = Infinity;
   for (let u = 0; u < U; u++) {
-    const d = squared(W, u, X, at, F);
+    let d = 0;
+    for (let f = 0, i = u * F; f < F && d < db;) {  // a unit that is already too far is left
+      const end = Math.min(f + 8, F);
+      for (; f < end; f++) { const v = X[at + f] - W[i + f]; d += v * v; }
+    }
     if (d < da) { b = a; db = da; a = u; da = d; } else if (d < db) { b = u; db = d; }
   }
   return [a, b, da, db];
@@ -352,7 +356,7 @@ function render({model, el}) {
     h('div', {}, h('div', {class: 'som-head'}, h('b', {}, 'Lattice'), viewSlot), h('div', {class: 'som-scroll'}, board), key)),
   h('div', {class: 'som-eq'}, ...lines, rule, h('div', {class: 'som-pics'}, pics, tableSlot), remarks), plots);
 
-  const P = player(w, {length: () => end() + 1, get: () => want, names: 'step', rate: 20, onPlay: on => { playing = on; guessed = -1; textAt = 0; if (!on) { store(); tell(); } later(); },
+  const P = player(w, {length: () => end() + 1, get: () => want, names: 'step', rate: 20, onPlay: on => { playing = on; if (on) watch(); guessed = -1; textAt = 0; if (!on) { store(); tell(); } later(); },
     set: i => {
       const next = playing && i === want + 1 ? Math.min(want + hops(), end()) : i;
       if (next === want) return;
@@ -363,8 +367,20 @@ function render({model, el}) {
       later();
     }});
   // Some pictures a second with as many steps between them as the speed asks for: a slow machine draws fewer, and trains as fast.
-  let speed = 40, pictures = 20, sayNext = false, drawnAt = 0, changedAt = 0, lag = 1.15, odd = false;
+  let speed = 40, pictures = 20, sayNext = false, odd = false;
   const hops = () => Math.max(1, Math.round(speed / pictures));
+  const watch = () => {  // how many frames come late while it plays
+    let last = 0, usual = Infinity, late = 0.1, since = 0;
+    const look = at => {
+      if (!playing) return;
+      if (last) { const gap = at - last; if (gap > 4) usual = Math.min(usual * 1.001, gap); late += 0.03 * ((gap > 1.6 * usual) - late); }
+      last = at;
+      if (++since > 50 && (late > 0.12 ? pictures > 6 : late < 0.02 && pictures < 20)) { pictures += late > 0.12 ? -Math.min(4, pictures - 6) : 1; since = 0; setPace(); }
+      requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+  };
+  w.cleanups.push(() => { playing = false; });
   const setPace = () => { P.speed.value = Math.min(speed, pictures); };
   const pace = choice({label: 'Speed', value: 40, options: [1, 5, 20, 40, 100, 400, 1500].map(v => [v, v + (v > 1 ? ' steps/s' : ' step/s')]), on: v => { speed = v; setPace(); }});
 
@@ -701,8 +717,8 @@ function render({model, el}) {
     if (key.bar !== bar) { key.bar = bar; keyBar.style.display = bar ? '' : 'none'; if (bar) keyBar.style.background = `linear-gradient(90deg,${bar.join(',')})`; }
   }
   function mark(g, u, colour, hex, inner) {
-    g.lineWidth = 6; g.strokeStyle = C.paper; trace(g, u, inner - 3, hex); g.stroke();
-    g.lineWidth = 3.5; g.strokeStyle = colour; trace(g, u, inner - 3, hex); g.stroke();
+    g.lineWidth = 7; g.strokeStyle = C.paper; trace(g, u, inner - 5, hex); g.stroke();
+    g.lineWidth = 4.5; g.strokeStyle = colour; trace(g, u, inner - 4, hex); g.stroke();
   }
 
   // ---- numbers
@@ -814,12 +830,6 @@ function render({model, el}) {
     if (dirty.points) { dirty.points = false; drawPoints(); }
     const now = happening(), fast = performance.now();
     drawNet(now);
-    if (playing && drawnAt) {
-      lag += 0.1 * (Math.min(fast - drawnAt, 300) * P.speed.value / 1000 - lag);
-      const better = lag > 1.25 ? Math.max(6, pictures - 4) : lag < 1.08 ? Math.min(20, pictures + 1) : pictures;
-      if (better !== pictures && fast - changedAt > 1000) { pictures = better; changedAt = fast; lag = 1.15; setPace(); }
-    }
-    drawnAt = playing ? fast : 0;
     if (!playing || speed <= 20 || (odd = !odd)) drawLattice(now);
     if (!playing || speed <= 5 || fast - textAt > 200) {
       textAt = fast;
