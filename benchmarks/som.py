@@ -26,7 +26,7 @@ from nnvocab.som import (
     u_matrix,
 )
 
-SETTINGS = {5_000: {"epochs": 5, "radius": (3.0, 0.4)}, 20_000: {"epochs": 8, "radius": (3.0, 0.4)}}
+SETTINGS = {5_000: {"epochs": 4, "radius": (3.0, 0.4)}, 20_000: {"epochs": 8, "radius": (3.0, 0.4)}}
 """Steps of MiniSom -> how ours reaches both of its errors."""
 
 

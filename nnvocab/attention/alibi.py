@@ -55,8 +55,9 @@ def alibi_bias(num_heads: int, queries: Tensor, keys: Tensor, *, symmetric: bool
 
 def alibi_bias_fused(num_heads: int, queries: Tensor, keys: Tensor, *, symmetric: bool = False) -> Tensor:
     """The same function: all distances at once."""
-    back = (queries[:, None] - keys[None, :]).float()  # (T, S)
-    bias = -alibi_slopes(num_heads).to(back.device)[:, None, None] * back.abs()  # (H, T, S)
+    back = (queries.unsqueeze(-1) - keys).float()  # (T, S)
+    slopes = alibi_slopes(num_heads).to(back.device).view(-1, 1, 1)  # (H, 1, 1)
+    bias = -slopes * back.abs()  # (H, T, S)
     return bias if symmetric else bias.masked_fill(back < 0, -math.inf)
 
 
@@ -67,7 +68,7 @@ def alibi_bias_fused(num_heads: int, queries: Tensor, keys: Tensor, *, symmetric
     ids=("alibi",),
     paper="press2022train",
     peer="x_transformers.x_transformers.AlibiPositionalBias",
-    example=lambda: Example(ALiBi(4), (torch.randn(2, 4, 5, 5),)),
+    example=lambda: Example(ALiBi(4, symmetric=True), (torch.randn(2, 4, 5, 5),)),
     related=("Positional encodings", "Rotary positional embedding", "Causal attention"),
 )
 class ALiBi(PositionalEncoding):
@@ -117,4 +118,4 @@ class ALiBi(PositionalEncoding):
             )
         T, S = scores.shape[-2:]
         keys = torch.arange(S, device=scores.device)
-        return scores + self.bias(keys[S - T :], keys).to(scores.dtype)
+        return scores + self.bias(keys.narrow(0, S - T, T), keys).to(scores.dtype)

@@ -82,6 +82,7 @@ class KVCache(nn.Module):
 
     Raises:
         ValueError: if sizes are below 1, a chunk has the wrong shape, or it does not fit any more.
+        TypeError: if a chunk has another dtype than the cache.
         RuntimeError: if a gradient is to flow into what is stored.
 
     Source: Pope et al. 2023, section 2.1 and appendix; Shazeer 2019, section 2.4 (incremental attention).
@@ -126,6 +127,10 @@ class KVCache(nn.Module):
                 raise ValueError(f"{name} has shape {tuple(chunk.shape)}, but this cache takes ({B}, {G}, T >= 1, {D})")
         if k.shape != v.shape:
             raise ValueError(f"k has shape {tuple(k.shape)} and v {tuple(v.shape)}, but they must be equal")
+        if k.dtype != self.keys.dtype or v.dtype != self.keys.dtype:
+            raise TypeError(
+                f"k and v are {k.dtype} and {v.dtype}, the cache {self.keys.dtype}: make it with their dtype"
+            )
         if torch.is_grad_enabled() and (k.requires_grad or v.requires_grad):
             raise RuntimeError("a gradient would flow into the cache, which is overwritten: use torch.no_grad()")
         T = k.shape[2]
@@ -136,22 +141,25 @@ class KVCache(nn.Module):
             )
         old, self.seen = self.seen, self.seen + T
         if not self.sliding:
-            self.keys[:, :, old : self.seen], self.values[:, :, old : self.seen] = k, v
             at = torch.arange(self.seen, device=k.device)
-            return self.keys[:, :, : self.seen], self.values[:, :, : self.seen], at
+            self._write(at.narrow(0, old, T), k, v)
+            return self.keys.narrow(2, 0, self.seen), self.values.narrow(2, 0, self.seen), at
         slots = torch.arange(self.max_len, device=k.device)  # position p lives in slot p mod max_len
         if T == 1:
-            here = old % self.max_len
-            self.keys[:, :, here : here + 1], self.values[:, :, here : here + 1] = k, v
+            self._write(slots.narrow(0, old % self.max_len, 1), k, v)
             used = min(self.seen, self.max_len)
-            return self.keys[:, :, :used], self.values[:, :, :used], (old - (old - slots) % self.max_len)[:used]
+            at = (old - (old - slots) % self.max_len).narrow(0, 0, used)
+            return self.keys.narrow(2, 0, used), self.values.narrow(2, 0, used), at
         kept = torch.arange(max(0, old - self.max_len + 1), old, device=k.device)  # what the first of the chunk sees
-        keys = torch.cat([self.keys[:, :, kept % self.max_len], k], dim=2)
-        values = torch.cat([self.values[:, :, kept % self.max_len], v], dim=2)
+        keys = torch.cat([self.keys.index_select(2, kept % self.max_len), k], dim=2)
+        values = torch.cat([self.values.index_select(2, kept % self.max_len), v], dim=2)
         last = torch.arange(max(old, self.seen - self.max_len), self.seen, device=k.device)
-        self.keys[:, :, last % self.max_len] = k[:, :, -len(last) :]
-        self.values[:, :, last % self.max_len] = v[:, :, -len(last) :]
+        self._write(last % self.max_len, *(t.narrow(2, T - len(last), len(last)) for t in (k, v)))
         return keys, values, torch.cat([kept, torch.arange(old, self.seen, device=k.device)])
+
+    def _write(self, slots: Tensor, k: Tensor, v: Tensor) -> None:
+        self.keys.index_copy_(2, slots, k)
+        self.values.index_copy_(2, slots, v)
 
     def reset(self) -> None:
         """Forget everything and keep the memory, for the next sequence."""

@@ -77,7 +77,7 @@ class LearnedPositions(PositionalEncoding):
         T, table = x.shape[1], self.table.weight
         end = check_offset(offset) + T
         if end <= self.max_seq_len:
-            return self.dropout(x + table[offset:end])
+            return self.dropout(x + table.narrow(0, offset, T))
         if self.beyond == "error":
             raise ValueError(
                 f"positions {offset} to {end - 1} are asked for, but only 0 to {self.max_seq_len - 1} were learned: "

@@ -49,7 +49,7 @@ def positions_mask(queries: Tensor, keys: Tensor, *, window: int | None = None) 
     Shapes:
         Returns (T, S) of booleans.
     """
-    back = queries[:, None] - keys[None, :]  # (T, S)
+    back = queries.unsqueeze(-1) - keys  # (T, S)
     return back >= 0 if window is None else (back >= 0) & (back < window)
 
 
@@ -78,7 +78,7 @@ def padding_mask(key_padding_mask: Tensor, batch_size: int, S: int) -> Tensor:
             f"key_padding_mask has shape {tuple(key_padding_mask.shape)}, but the keys need ({batch_size}, {S}): one "
             f"flag for each key of each sequence"
         )
-    return ~key_padding_mask[:, None, None, :]
+    return ~key_padding_mask.unsqueeze(1).unsqueeze(1)
 
 
 def join_masks(*masks: Tensor | None) -> Tensor | None:

@@ -54,6 +54,9 @@ class PositionalEncoding(nn.Module):
     torch.Size([1, 2, 3])
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def embed(self, x: Tensor, *, offset: int = 0) -> Tensor:
         """Change tokens (B, T, C) whose first one stands at position ``offset``."""
         return x

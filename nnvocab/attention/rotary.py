@@ -75,7 +75,7 @@ def rotate_by_position(x: Tensor, positions: Tensor, theta: Tensor, *, layout: L
 
 def rotate_by_position_fused(x: Tensor, positions: Tensor, theta: Tensor, *, layout: Layout = "interleaved") -> Tensor:
     """The same function: no matrix, two products a number."""
-    angles = positions[:, None] * theta  # (T, R / 2)
+    angles = positions.unsqueeze(-1) * theta  # (T, R / 2)
     return turn_pairs(x, angles.cos().to(x.dtype), angles.sin().to(x.dtype), layout)
 
 
@@ -163,10 +163,10 @@ class RotaryEmbedding(PositionalEncoding):
         """Cosines and sines for T positions from ``offset`` on, (T, R / 2) each, in the dtype of ``like``."""
         end = offset + T
         if end <= self.max_positions and self.cos.dtype == torch.float32 and like.dtype != torch.float64:
-            return self.cos[offset:end].to(like.dtype), self.sin[offset:end].to(like.dtype)
+            return tuple(t.narrow(0, offset, T).to(like.dtype) for t in (self.cos, self.sin))
         exact = torch.promote_types(like.dtype, torch.float32)  # half precision cannot tell large positions apart
         theta = torch.tensor(self.theta, dtype=exact, device=like.device)
-        angles = torch.arange(offset, end, dtype=exact, device=like.device)[:, None] * theta
+        angles = torch.arange(offset, end, dtype=exact, device=like.device).unsqueeze(-1) * theta
         return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 
     def rotate(self, x: Tensor, *, offset: int = 0) -> Tensor:
@@ -177,8 +177,10 @@ class RotaryEmbedding(PositionalEncoding):
                 f"head width) with a head width of at least {self.dim}"
             )
         cos, sin = self.cos_sin(x.shape[-2], offset, x)
-        turned = turn_pairs(x[..., : self.dim], cos, sin, self.layout)
-        return turned if x.shape[-1] == self.dim else torch.cat([turned, x[..., self.dim :]], dim=-1)
+        if x.shape[-1] == self.dim:
+            return turn_pairs(x, cos, sin, self.layout)
+        turning, rest = x.split([self.dim, x.shape[-1] - self.dim], dim=-1)
+        return torch.cat([turn_pairs(turning, cos, sin, self.layout), rest], dim=-1)
 
     def forward(self, x: Tensor, *, offset: int = 0) -> Tensor:
         return self.rotate(x, offset=offset)

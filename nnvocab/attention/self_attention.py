@@ -116,7 +116,7 @@ class SelfAttention(nn.Module):
         check_sequence(x, self.embed_dim)
         q, k, v = self.q(x), self.k(x), self.v(x)  # (B, T, d_k), (B, T, d_k), (B, T, d_v)
         B, T, _ = x.shape
-        real = None if key_padding_mask is None else padding_mask(key_padding_mask, B, T)[:, 0]  # (B, 1, T)
+        real = None if key_padding_mask is None else padding_mask(key_padding_mask, B, T).squeeze(1)  # (B, 1, T)
         mask = join_masks(mask, real)
         dropout = self.dropout if self.training else 0.0
         if not need_weights:

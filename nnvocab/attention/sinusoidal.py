@@ -36,8 +36,8 @@ def sinusoidal_encoding(positions: Tensor, dim: int, *, base: float = 10000.0) -
 def sinusoidal_encoding_fused(positions: Tensor, dim: int, *, base: float = 10000.0) -> Tensor:
     """The same function: all angles by one product."""
     even = torch.arange(0, dim, 2, device=positions.device, dtype=positions.dtype)
-    angles = positions[:, None] * torch.exp(even * (-math.log(base) / dim))  # (T, ceil(C / 2))
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :dim]  # an odd C ends with a sine
+    angles = positions.unsqueeze(-1) * torch.exp(even * (-math.log(base) / dim))  # (T, ceil(C / 2))
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).narrow(1, 0, dim)  # an odd C ends with a sine
 
 
 def shift_matrix(k: float, dim: int, *, base: float = 10000.0) -> Tensor:

@@ -84,7 +84,8 @@ def with_count(x: Tensor) -> Tensor:
 
 def winner_sums(weight: Tensor, x: Tensor) -> Tensor:
     """Add up the inputs (B, C + 1) that each unit wins, and count them in the last column: (N, C + 1)."""
-    score = torch.addmm(weight.square().sum(-1) / 2, x[:, :-1], weight.mT, alpha=-1)  # (B, N)
+    half = weight.square().sum(-1, keepdim=True) / 2
+    score = x @ torch.cat([-weight, half], dim=-1).mT  # (B, C + 1) @ (C + 1, N): |w|^2 / 2 - w x, as x ends in 1
     return x.new_zeros(len(weight), x.shape[-1]).index_add(0, score.argmin(-1), x)
 
 

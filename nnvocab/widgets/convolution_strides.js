@@ -511,9 +511,9 @@ function render({model, el}) {
     const at = step();
     return {side: S.walk.side, r: Math.floor(at / S.walk.m), c: at % S.walk.m, ch: S.tileChannel};
   }
-  let spoken = '';
+  let spoken = '', told = '';
   function pointNow() {
-    play.show();
+    if (told !== `${step()}/${S.count}`) { told = `${step()}/${S.count}`; play.show(); }
     if (S.P.error) { marks({}); [...grids.in].forEach(g => g.cursor()); return; }
     progress();
     const F = focusOf();

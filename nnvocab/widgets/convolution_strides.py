@@ -252,7 +252,7 @@ class ConvolutionStrides(Widget):
             ("kernel", torch.tensor(self.weight[self.channel][self.input_channel]).float()),
             (f"output, {height} by {width}", shown),
         ]
-        figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), width_ratios=[5, 3, 5], layout="constrained")
+        figure, axes = plt.subplots(1, 3, figsize=(7.2, 3.2), width_ratios=[5, 3, 5], layout="constrained")
         for axis, (title, values) in zip(axes, pictures, strict=True):
             low, limit = float(values.nan_to_num().min()), float(values.nan_to_num().abs().max()) or 1.0
             axis.imshow(

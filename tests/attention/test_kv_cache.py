@@ -95,6 +95,7 @@ def test_nothing_of_it_is_saved_with_the_model():
         (lambda c, k: c.append(k[0], k[0]), ValueError, "takes"),
         (lambda c, k: c.append(k[:, :, :0], k[:, :, :0]), ValueError, "T >= 1"),
         (lambda c, k: c.append(k, k[:, :, :1]), ValueError, "must be equal"),
+        (lambda c, k: c.append(k.double(), k.double()), TypeError, "make it with their dtype"),
         (lambda c, k: [c.append(k, k) for _ in range(3)], ValueError, "max_len is 4"),
         (lambda c, k: c.append(k.requires_grad_(), k), RuntimeError, "no_grad"),
         (lambda c, k: c.reorder(torch.tensor([0, 1])), ValueError, "one row for each"),

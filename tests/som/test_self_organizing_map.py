@@ -77,7 +77,7 @@ def test_with_a_tiny_radius_a_batch_step_is_a_step_of_lloyds_k_means():
     assert_close(som.weight, torch.tensor(theirs.cluster_centers_))
 
 
-@pytest.mark.parametrize("steps, epochs", [(5_000, 5), (20_000, 8)])
+@pytest.mark.parametrize("steps, epochs", [(5_000, 4), (20_000, 8)])
 def test_batch_training_reaches_both_errors_of_minisom_on_the_digits(steps, epochs):
     """The very settings of benchmarks/som.py: MiniSom with its defaults, ours from the plane of most variance."""
     data = digits()
