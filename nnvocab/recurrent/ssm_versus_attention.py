@@ -23,7 +23,7 @@ class Costs(NamedTuple):
 @entry(
     name="SSM versus attention",
     aliases=("complexity comparison", "Mamba versus attention"),
-    page="state_space",
+    page="fixed_state",
     kind="concept",
     ids=("caramba_ssm_vs_attention",),
     paper="gu2023mamba",

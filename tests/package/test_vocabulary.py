@@ -92,13 +92,13 @@ def test_the_command_line(capsys):
 
 
 def test_importing_nnvocab_costs_next_to_nothing_over_torch():
-    """At most 50 ms; the median of five fresh processes, each measuring only nnvocab's own part."""
+    """At most 50 ms; the median of three fresh processes, each measuring only nnvocab's own part."""
     code = "import torch; from time import perf_counter as t; a = t(); import nnvocab; print((t() - a) * 1e3)"
     times = sorted(
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-        for _ in range(5)
+        for _ in range(3)
     )
-    assert times[2] < 50
+    assert times[1] < 50
 
 
 def test_no_chapter_loads_before_it_is_used():
