@@ -28,6 +28,6 @@ MAGNITUDE = "cividis"
 
 def use() -> None:
     """Draw matplotlib figures in the book's look: ``nnvocab.style.use()`` in a notebook's first cell."""
-    import matplotlib as mpl
+    from matplotlib import style
 
-    mpl.style.use(str(resources.files("nnvocab") / "nnvocab.mplstyle"))
+    style.use(str(resources.files("nnvocab") / "nnvocab.mplstyle"))
