@@ -76,6 +76,7 @@ def cases() -> list[Case]:
             f"torch scaled_dot_product_attention {torch.__version__}",
             lambda: scaled_dot_product_attention_fused(q, k, v),
             lambda: F.scaled_dot_product_attention(q, k, v),
+            runs=60,
         )
     )
     rows.append(
@@ -85,6 +86,7 @@ def cases() -> list[Case]:
             f"torch matmul and softmax {torch.__version__}",
             lambda: attention_weights(q, k) @ v,
             lambda: torch.softmax(q @ k.mT * (C // H) ** -0.5, dim=-1) @ v,
+            runs=60,
         )
     )
     try:

@@ -69,7 +69,6 @@ class LearnedPositions(PositionalEncoding):
             raise ValueError(f"beyond is {beyond!r}, but must be 'error' or 'interpolate'")
         self.max_seq_len, self.embed_dim, self.beyond = max_seq_len, embed_dim, beyond
         self.table = nn.Embedding(max_seq_len, embed_dim)
-        nn.init.normal_(self.table.weight, std=0.02)
         self.dropout = nn.Dropout(check_dropout(dropout))
 
     def embed(self, x: Tensor, *, offset: int = 0) -> Tensor:
