@@ -43,7 +43,7 @@ def gzipped(url: str) -> int:
 
 def play(page, name: str, throttle: int) -> dict[str, float]:
     """Frames over four seconds while the widget plays."""
-    widget = page.locator(f'[data-widget="{name}"]').first
+    widget = page.locator(f"#{name}").first
     widget.scroll_into_view_if_needed()
     button = widget.locator(".nnv-player button").nth(1)
     cdp = page.context.new_cdp_session(page)
@@ -104,7 +104,7 @@ def main() -> int:
                 page.context.close()
             page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
             page.goto((SITE / f"{page_name}.html").as_uri())
-            page.wait_for_selector(f'[data-widget="{name}"]')
+            page.wait_for_selector(f"#{name}")
             page.wait_for_timeout(2000)
             script = next((SITE / "_static/widgets").glob(f"{_file(name)}.js"))
             widgets[name] = {

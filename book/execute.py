@@ -118,8 +118,6 @@ def main() -> int:
     parser.add_argument("--refresh-widgets", action="store_true")
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "2")
-    if Path("/tmp/notice.txt").exists():
-        print(Path("/tmp/notice.txt").read_text(), file=sys.stderr)
     for path in given.notebooks or notebooks():
         if given.refresh_widgets:
             print(f"{path}: {'refreshed' if refresh(path) else 'up to date'}", file=sys.stderr)

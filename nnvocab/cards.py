@@ -54,10 +54,25 @@ def read_doc(thing: Any) -> Doc:
     )
 
 
+@dataclass(frozen=True)
+class _Named:
+    """A default that is a function, shown by its name and not by its address."""
+
+    function: Any
+
+    def __repr__(self) -> str:
+        return self.function.__name__
+
+
 def signature(thing: Any) -> str:
     """``GroupedQueryAttention(embed_dim, num_heads, num_kv_heads, *, causal=False)``."""
     shown = inspect.signature(thing)
-    bare = [p.replace(annotation=inspect.Parameter.empty) for p in shown.parameters.values()]
+    bare = [
+        p.replace(
+            annotation=inspect.Parameter.empty, default=_Named(p.default) if inspect.isroutine(p.default) else p.default
+        )
+        for p in shown.parameters.values()
+    ]
     return thing.__name__ + str(shown.replace(parameters=bare, return_annotation=inspect.Signature.empty))
 
 

@@ -150,5 +150,7 @@ def benchmarks(_: str) -> str:
     return "\n\n".join(parts)
 
 
-FILL: dict[str, Callable[[str], str]] = {f.__name__: f for f in (vocabulary, chapter, animation, numbers, api, claims, benchmarks)}
+FILL: dict[str, Callable[[str], str]] = {
+    f.__name__: f for f in (vocabulary, chapter, animation, numbers, api, claims, benchmarks)
+}
 """What a line ``% nnvocab: <name> <argument>`` of a page is replaced by."""

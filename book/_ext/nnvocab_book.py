@@ -72,7 +72,10 @@ def filled_pages(app: Sphinx, env: Any, added: set[str], changed: set[str], remo
 
 
 def describe_figures(app: Sphinx, doctree: nodes.document) -> None:
-    """A figure's text alternative is the sentence that the page writes beneath it."""
+    """A figure's text alternative is the sentence beneath it; a heading answers to its full slug, digits in front too."""
+    for section in doctree.findall(nodes.section):
+        if (slug := section.get("slug")) and slug not in section["ids"]:
+            section["ids"].append(slug)
     for image in doctree.findall(nodes.image):
         node: nodes.Node | None = image
         while node is not None and "cell" not in (node.get("classes", []) if isinstance(node, nodes.Element) else []):
@@ -101,6 +104,8 @@ def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], 
     """Links of cards lead to pages of the site, and figures load when they come into view."""
     if body := context.get("body"):
         body = re.sub(r'(href="(?!https?:|file:)[^"#]*)\.(?:ipynb|md)(#[^"]*)?"', r'\1.html\2"', body)
+        if page.count("/") == 1:  # cards write their links as seen from a chapter's page
+            body = re.sub(r'href="\.\./((?:\w+/)?\w+\.html)', r'href="\1', body)
         context["body"] = body.replace("<img ", '<img loading="lazy" decoding="async" ')
 
 
@@ -158,7 +163,9 @@ def lighten_theme(out: Path) -> None:
         text = path.read_text(encoding="utf-8")
         used.update(re.findall(r"\bfa-[a-z0-9-]+", text))
         new = re.sub(r"\s*<script[^>]*scripts/fontawesome\.js[^>]*></script>", "", text)
-        new = new.replace('<summary><span class="toctree-toggle"', '<summary aria-label="Pages below"><span class="toctree-toggle"')
+        new = new.replace(
+            '<summary><span class="toctree-toggle"', '<summary aria-label="Pages below"><span class="toctree-toggle"'
+        )
         new = new.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
         if new != text:
             path.write_text(new, encoding="utf-8")

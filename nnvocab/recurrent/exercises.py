@@ -49,9 +49,7 @@ def state_size(answer: Any) -> str | None:
     )
 
 
-@exercise(
-    "recurrent/shared-gradient", why="Each of the three copies of w contributes w squared: 3 w^2."
-)
+@exercise("recurrent/shared-gradient", why="Each of the three copies of w contributes w squared: 3 w^2.")
 def shared_gradient(answer: Any) -> str | None:
     w = torch.tensor(2.0, requires_grad=True)
     h = torch.tensor(1.0)
@@ -119,9 +117,7 @@ def reverse_by_length(answer: Any) -> str | None:
     right = reverse_padded(x.view(1, 5, 1), torch.tensor([3])).flatten()
     if array(answer, x.flip(0), "") is None:
         return "now the backward network begins with two steps of padding."
-    return array(
-        answer, right, "the result begins with the last true step, and the padding stays where it is."
-    )
+    return array(answer, right, "the result begins with the last true step, and the padding stays where it is.")
 
 
 @exercise("recurrent/tcn-levels", why="8 levels see 1 + 4 (2^8 - 1) = 1021 steps; 7 see 509.")

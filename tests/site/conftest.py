@@ -60,7 +60,10 @@ def visit(browser):
         watch = Watch(p)
         p.goto((SITE / f"{page}.html").as_uri() + query)
         p.wait_for_load_state("load")
-        if p.locator("script[type='application/vnd.jupyter.widget-view+json']").count():
+        if (
+            options.get("java_script_enabled", True)
+            and p.locator("script[type='application/vnd.jupyter.widget-view+json']").count()
+        ):
             p.wait_for_selector(".nnv-host[data-drawn]", timeout=15_000)
         return p, watch
 
