@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import inspect
-import inspect
 import io
 import json
 from importlib import resources
