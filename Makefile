@@ -21,7 +21,7 @@ book: $(READY)
 
 # Everything: style, package, contracts, widgets; notebooks through nbval; the built site in Chromium; JupyterLab.
 test: $(READY) lint book
-	$(BIN)/python -m pytest tests --ignore=tests/site -n 2 --dist loadscope
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/site -n 2 --dist loadscope
 	$(MAKE) test-notebooks
 	$(MAKE) test-site
 
@@ -33,7 +33,7 @@ test-package: $(READY)
 	$(BIN)/python -m pytest tests --ignore=tests/site --ignore=tests/book -n 2 --dist loadscope
 
 test-notebooks: $(READY)
-	$(BIN)/python -m pytest --nbval --nbval-cell-timeout 300 book -n 2 --dist loadscope
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-cell-timeout 300 book -n 2 --dist loadscope
 
 test-site: $(READY) book
 	$(BIN)/python -m pytest tests/site -n 2 --dist loadscope

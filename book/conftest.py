@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nbval.kernel import RunningKernel
+from nbval.plugin import IPyNbCell
 
 
 def _with_history(self: RunningKernel, cell_input: str, allow_stdin: bool | None = None) -> str:
@@ -15,3 +16,6 @@ def _with_history(self: RunningKernel, cell_input: str, allow_stdin: bool | None
 
 
 RunningKernel.execute_cell_input = _with_history
+
+# Five seconds from the end of a cell to its last output are too few on a busy machine.
+IPyNbCell.output_timeout = 60
