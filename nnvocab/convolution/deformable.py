@@ -133,7 +133,6 @@ def _example() -> Example:
     aliases=("DCN", "deformable convolution v2", "modulated deformable convolution"),
     ids=("deformable_conv",),
     paper="dai2017deformable",
-    peer="torchvision.ops.DeformConv2d",
     example=_example,
     related=("Dilated convolution", "2D convolution"),
 )
