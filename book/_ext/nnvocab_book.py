@@ -146,11 +146,19 @@ def finish_site(app: Sphinx, error: Exception | None) -> None:
         return
     out = Path(app.outdir)
     (out / "_images").mkdir(exist_ok=True)
+
+    def sized(match: re.Match[str]) -> str:
+        """With its size known before it loads, a picture far below waits until it is needed."""
+        head = (out / "_images" / match.group(2)).read_bytes()[16:24]
+        width, height = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:], "big")
+        return f'<img width="{width}" height="{height}" {match.group(1)}'
+
     for page in app.env.found_docs:
         path = out / f"{page}.html"
         if path.exists():
             text = path.read_text(encoding="utf-8")
             new = with_widgets(text, Path(app.env.doc2path(page)), out / "_images", "../" * page.count("/"))
+            new = re.sub(r'<img (?![^>]*width=)([^>]*src="[^"]*_images/([^"/]+\.png)")', sized, new)
             if new != text:
                 path.write_text(new, encoding="utf-8")
     lighten_theme(out)
