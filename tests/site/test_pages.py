@@ -78,7 +78,7 @@ def test_pages_are_light(visit):
         page.wait_for_function(TYPESET, timeout=20_000)
         page.wait_for_timeout(300)
         sizes = weight(watch.files)
-        new = sum(v for k, v in sizes.items() if k not in seen and "/_static/widgets/" not in k)  # widgets have their own limit
+        new = sum(v for k, v in sizes.items() if k not in seen)
         limit = 600_000 if number == 0 else 100_000
         print(f"{name}: {sum(sizes.values()) / 1000:.0f} KB in all, {new / 1000:.0f} KB new")
         if new > limit:
