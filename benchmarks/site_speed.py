@@ -38,7 +38,11 @@ def gzipped(url: str) -> int:
     """Bytes of a file as a server would send it."""
     path = unquote(urlparse(url).path)
     data = Path(path).read_bytes()
-    return len(data) if path.endswith((".png", ".jpg", ".woff", ".woff2", ".mp4")) else len(gzip.compress(data, 6))
+    return (
+        len(data)
+        if path.endswith((".png", ".webp", ".jpg", ".woff", ".woff2", ".mp4"))
+        else len(gzip.compress(data, 6))
+    )
 
 
 def play(page, name: str, throttle: int) -> dict[str, float]:

@@ -42,19 +42,22 @@ def own_files(app: Sphinx) -> None:
 
 
 def write_modules(folder: Path) -> None:
-    """One script a widget that holds its module's text: pages share it, and it also loads from ``file://``."""
+    """One script a widget with its own text, and one with what they share: cached by pages, and loads from ``file://``."""
     from nnvocab import widgets
+    from nnvocab.widgets.base import common_text
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name in widgets.__all__:
-        cls = getattr(widgets, name)
+    shared = common_text()
+    texts = {"common": ("common", shared)}
+    for cls in (getattr(widgets, name) for name in widgets.__all__):
         if "file" in vars(cls):
-            key = f"{cls.__module__}.{cls.__qualname__}"
-            text = json.dumps(str(cls._esm)).replace("</", "<\\/")
-            script = f"(globalThis.nnvocabModules ??= {{}})[{json.dumps(key)}] = {text};\n"
-            path = folder / f"{cls.file}.js"
-            if not path.exists() or path.read_text(encoding="utf-8") != script:
-                path.write_text(script, encoding="utf-8")
+            texts[cls.file] = (f"{cls.__module__}.{cls.__qualname__}", str(cls._esm).removeprefix(shared))
+    for file, (key, text) in texts.items():
+        body = json.dumps(text).replace("</", "<\\/")
+        script = f"(globalThis.nnvocabModules ??= {{}})[{json.dumps(key)}] = {body};\n"
+        path = folder / f"{file}.js"
+        if not path.exists() or path.read_text(encoding="utf-8") != script:
+            path.write_text(script, encoding="utf-8")
 
 
 def read_page(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -135,7 +138,7 @@ def with_widgets(text: str, notebook: Path, folder: Path, up: str) -> str:
         return f"{match.group(0)}<noscript>{image}</noscript>"
 
     text = re.sub(rf'<script type="{re.escape(VIEW)}">(.*?)</script>', with_still, text, flags=re.S)
-    files = [*sorted(f"widgets/{i.split('.')[-2]}.js" for i in ids), "host.js"]
+    files = ["widgets/common.js", *sorted(f"widgets/{i.split('.')[-2]}.js" for i in ids), "host.js"]
     scripts = "".join(f'<script src="{up}_static/{f}"></script>' for f in files)
     return text.replace("</body>", f"{scripts}</body>")
 
@@ -147,18 +150,23 @@ def finish_site(app: Sphinx, error: Exception | None) -> None:
     out = Path(app.outdir)
     (out / "_images").mkdir(exist_ok=True)
 
-    def sized(match: re.Match[str]) -> str:
-        """With its size known before it loads, a picture far below waits until it is needed."""
-        head = (out / "_images" / match.group(2)).read_bytes()[16:24]
-        width, height = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:], "big")
-        return f'<img width="{width}" height="{height}" {match.group(1)}'
+    def compact(match: re.Match[str]) -> str:
+        """A picture as lossless WebP, half the bytes; with its size known, one far below waits until it is needed."""
+        from PIL import Image
+
+        png = out / "_images" / f"{match.group(2)}.png"
+        with Image.open(png) as picture:
+            width, height = picture.size
+            if not png.with_suffix(".webp").exists():
+                picture.convert("RGB").save(png.with_suffix(".webp"), lossless=True, method=6)
+        return f'<img width="{width}" height="{height}" {match.group(1)}{match.group(2)}.webp"'
 
     for page in app.env.found_docs:
         path = out / f"{page}.html"
         if path.exists():
             text = path.read_text(encoding="utf-8")
             new = with_widgets(text, Path(app.env.doc2path(page)), out / "_images", "../" * page.count("/"))
-            new = re.sub(r'<img (?![^>]*width=)([^>]*src="[^"]*_images/([^"/]+\.png)")', sized, new)
+            new = re.sub(r'<img ([^>]*src="[^"]*_images/)([^"/]+)\.png"', compact, new)
             if new != text:
                 path.write_text(new, encoding="utf-8")
     lighten_theme(out)

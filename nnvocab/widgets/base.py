@@ -28,12 +28,20 @@ def _stops(name: str, count: int = 17) -> list[str]:
     return [to_hex(mpl.colormaps[name](i / (count - 1))) for i in range(count)]
 
 
-def module_text(name: str) -> str:
-    """The front-end module of a widget: palette, ``common.js``, and ``name.js``."""
-    folder = resources.files("nnvocab.widgets")
+def _file_text(name: str) -> str:
+    return (resources.files("nnvocab.widgets") / f"{name}.js").read_text(encoding="utf-8")
+
+
+def common_text() -> str:
+    """What stands before every widget's own text: the palette and ``common.js``."""
     values = {"PALETTE": PALETTE, "SIGNED": _stops(SIGNED), "MAGNITUDE": _stops(MAGNITUDE)}
     palette = "".join(f"const {key} = {json.dumps(value)};\n" for key, value in values.items())
-    return palette + "".join((folder / f"{part}.js").read_text(encoding="utf-8") for part in ("common", name))
+    return palette + _file_text("common")
+
+
+def module_text(name: str) -> str:
+    """The front-end module of a widget: palette, ``common.js``, and ``name.js``."""
+    return common_text() + _file_text(name)
 
 
 class Widget(anywidget.AnyWidget):

@@ -64,7 +64,7 @@ def weight(files: list[str]) -> dict[str, int]:
         path = unquote(urlparse(url).path)
         with open(path, "rb") as f:
             data = f.read()
-        packed = path.endswith((".png", ".jpg", ".woff", ".woff2", ".mp4", ".webm"))
+        packed = path.endswith((".png", ".webp", ".jpg", ".woff", ".woff2", ".mp4", ".webm"))
         sizes[path] = len(data) if packed else len(gzip.compress(data, 6))
     return sizes
 

@@ -1,6 +1,6 @@
 // A host for the book's widgets on a page without a kernel: it reads the state that the notebook stored, gives each view
 // a small model, and lets the widget's own module do the rest. The text of the modules is in nnvocabModules (one script
-// a widget, shared by all pages) or, where that is missing, in the state itself.
+// a widget and one for what they share) or, where that is missing, in the state itself.
 (() => {
   const MIME = 'application/vnd.jupyter.widget-';
   const started = performance.now();
@@ -22,10 +22,10 @@
     return self;
   }
   async function show(view, state) {
-    const found = state[JSON.parse(view.textContent).model_id];
+    const found = state[JSON.parse(view.textContent).model_id], texts = globalThis.nnvocabModules;
     if (found?.model_module !== 'anywidget') return;
     const {_esm, ...data} = found.state, id = data._anywidget_id;
-    urls[id] ??= URL.createObjectURL(new Blob([globalThis.nnvocabModules?.[id] ?? _esm], {type: 'text/javascript'}));
+    urls[id] ??= URL.createObjectURL(new Blob([texts?.[id] ? texts.common + texts[id] : _esm], {type: 'text/javascript'}));
     const el = document.createElement('div');
     el.className = 'nnv-host';
     view.after(el);
