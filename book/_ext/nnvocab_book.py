@@ -112,35 +112,35 @@ def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], 
         context["body"] = body.replace("<img ", '<img loading="lazy" decoding="async" ')
 
 
-def with_widgets(text: str, notebook: Path, folder: Path, up: str) -> str:
-    """The page's HTML with its widgets: no module's text twice, stills where no script runs, and the host."""
-    ids: set[str] = set()
+def with_widgets(text: str, notebook: Path, out: Path, page: str) -> str:
+    """The page's HTML with its widgets: stills where no script runs, and a host that fetches the rest when it is needed.
 
-    def lighten(match: re.Match[str]) -> str:
-        state = json.loads(match.group(1))
-        for model in state["state"].values():
-            if model["state"].pop("_esm", None) is not None:
-                ids.add(model["state"]["_anywidget_id"])
-        short = json.dumps(state, separators=(",", ":")).replace("</", "<\\/")
-        return f'<script type="{STATE}">{short}</script>'
-
-    text = re.sub(rf'<script type="{re.escape(STATE)}">(.*?)</script>', lighten, text, flags=re.S)
-    if not ids:
+    The state of a page's widgets goes into a file of its own: who does not scroll to a figure does not load it.
+    """
+    found = re.search(rf'<script type="{re.escape(STATE)}">(.*?)</script>', text, flags=re.S)
+    if not found:
         return text
+    state = json.loads(found.group(1))["state"]
+    ids = {m["state"]["_anywidget_id"] for m in state.values() if m["state"].pop("_esm", None) is not None}
+    up, name = "../" * page.count("/"), page.replace("/", "-")
+    files = ["common", *sorted(i.split(".")[-2] for i in ids)]
+    (out / "_static" / "widgets" / f"state-{name}.js").write_text(
+        f"globalThis.nnvocabState = {json.dumps(state, separators=(',', ':'))};\n", encoding="utf-8"
+    )
     pictures = stills(notebook)
 
     def with_still(match: re.Match[str]) -> str:
         model = json.loads(match.group(1))["model_id"]
         if model not in pictures:
             return match.group(0)
-        (folder / f"still-{model}.png").write_bytes(base64.b64decode(pictures[model]))
+        (out / "_images" / f"still-{model}.png").write_bytes(base64.b64decode(pictures[model]))
         image = f'<img src="{up}_images/still-{model}.png" alt="The widget, as a still picture">'
         return f"{match.group(0)}<noscript>{image}</noscript>"
 
+    text = text.replace(found.group(0), "")
     text = re.sub(rf'<script type="{re.escape(VIEW)}">(.*?)</script>', with_still, text, flags=re.S)
-    files = ["widgets/common.js", *sorted(f"widgets/{i.split('.')[-2]}.js" for i in ids), "host.js"]
-    scripts = "".join(f'<script src="{up}_static/{f}"></script>' for f in files)
-    return text.replace("</body>", f"{scripts}</body>")
+    parts = " ".join(f"{up}_static/widgets/{f}.js" for f in [*files, f"state-{name}"])
+    return text.replace("</body>", f'<script src="{up}_static/host.js" data-parts="{parts}"></script></body>')
 
 
 def finish_site(app: Sphinx, error: Exception | None) -> None:
@@ -165,7 +165,7 @@ def finish_site(app: Sphinx, error: Exception | None) -> None:
         path = out / f"{page}.html"
         if path.exists():
             text = path.read_text(encoding="utf-8")
-            new = with_widgets(text, Path(app.env.doc2path(page)), out / "_images", "../" * page.count("/"))
+            new = with_widgets(text, Path(app.env.doc2path(page)), out, page)
             new = re.sub(r'<img ([^>]*src="[^"]*_images/)([^"/]+)\.png"', compact, new)
             if new != text:
                 path.write_text(new, encoding="utf-8")

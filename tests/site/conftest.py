@@ -53,18 +53,18 @@ def visit(browser):
     """``visit("book/attention/fewer_keys")`` -> the page and what it did; a fresh context each time."""
     contexts = []
 
-    def go(page: str, *, width: int = 1280, height: int = 900, query: str = "", **options):
+    def go(page: str, *, width: int = 1280, height: int = 900, query: str = "", widgets: bool = True, **options):
         context = browser.new_context(viewport={"width": width, "height": height}, offline=True, **options)
         contexts.append(context)
         p = context.new_page()
         watch = Watch(p)
         p.goto((SITE / f"{page}.html").as_uri() + query)
         p.wait_for_load_state("load")
-        if (
-            options.get("java_script_enabled", True)
-            and p.locator("script[type='application/vnd.jupyter.widget-view+json']").count()
-        ):
-            p.wait_for_selector(".nnv-host[data-drawn]", timeout=15_000)
+        if widgets and options.get("java_script_enabled", True):
+            for view in p.locator("script[type='application/vnd.jupyter.widget-view+json']").all():
+                view.evaluate("v => v.parentElement.scrollIntoView()")  # a figure starts when it comes near
+                view.locator("xpath=following-sibling::*[@data-drawn]").wait_for(timeout=15_000)
+            p.evaluate("scrollTo(0, 0)")
         return p, watch
 
     yield go

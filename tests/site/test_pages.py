@@ -74,7 +74,7 @@ def test_pages_are_light(visit):
     seen: dict[str, int] = {}
     heavy = {}
     for number, name in enumerate(["book/convolution/one_kernel", *[p for p in PAGES if p.startswith("book/")]]):
-        page, watch = visit(name)
+        page, watch = visit(name, widgets=number == 0)  # the first with its widget
         page.wait_for_function(TYPESET, timeout=20_000)
         page.wait_for_timeout(300)
         sizes = weight(watch.files)

@@ -1,6 +1,6 @@
 // A host for the book's widgets on a page without a kernel: it reads the state that the notebook stored, gives each view
 // a small model, and lets the widget's own module do the rest. The text of the modules is in nnvocabModules (one script
-// a widget and one for what they share) or, where that is missing, in the state itself.
+// a widget and one for what they share, fetched when a figure comes near) or, where that is missing, in the state itself.
 (() => {
   const MIME = 'application/vnd.jupyter.widget-';
   const started = performance.now();
@@ -39,9 +39,32 @@
       console.error(error);
     }
   }
-  function start() {
-    const state = Object.assign({}, ...[...document.querySelectorAll(`script[type="${MIME}state+json"]`)].map(s => JSON.parse(s.textContent).state));
-    for (const view of document.querySelectorAll(`script[type="${MIME}view+json"]`)) show(view, state);
+  // What a page's widgets need: fetched once, when the first of them comes near, or found in the page itself.
+  const parts = document.currentScript?.dataset.parts?.split(' ') ?? [];
+  let loading;
+  const fetchParts = () => loading ??= (async () => {
+    for (const src of parts) await new Promise((done, fail) => {
+      document.head.append(Object.assign(document.createElement('script'), {src, onload: done, onerror: () => fail(Error(src + ' is missing'))}));
+    });
+    return Object.assign({}, globalThis.nnvocabState, ...[...document.querySelectorAll(`script[type="${MIME}state+json"]`)].map(s => JSON.parse(s.textContent).state));
+  })();
+  async function start() {
+    const views = [...document.querySelectorAll(`script[type="${MIME}view+json"]`)];
+    const begun = new Map();
+    const begin = view => begun.get(view) ?? begun.set(view, fetchParts().then(state => show(view, state))).get(view);
+    const near = new IntersectionObserver(entries => {
+      for (const e of entries) if (e.isIntersecting) { near.unobserve(e.target); begin(e.target.nnvView); }
+    }, {rootMargin: '1200px'});
+    for (const view of views) near.observe(Object.assign(view.parentElement, {nnvView: view}));
+    // an address such as #LSTMGates?step=5 speaks of a figure that may not be there yet
+    const called = async () => {
+      if (!location.hash.includes('?')) return;
+      const name = location.hash.slice(1).split('?')[0], waiting = !document.getElementById(name);
+      await Promise.all(views.map(begin));
+      if (waiting) document.getElementById(name)?.scrollIntoView({block: 'nearest'});
+    };
+    addEventListener('hashchange', called);
+    called();
   }
   if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', start); else start();
 })();
