@@ -36,7 +36,8 @@ test-notebooks: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-cell-timeout 300 book -n 2 --dist loadscope
 
 test-site: $(READY) book
-	$(BIN)/python -m pytest tests/site -n 2 --dist loadscope
+	$(BIN)/python -m pytest tests/site --ignore=tests/site/test_jupyterlab.py -n 2 --dist load
+	$(BIN)/python -m pytest tests/site/test_jupyterlab.py
 
 # Run the notebooks again and store what they show: all, or `make notebooks NB=book/attention/fewer_keys.ipynb`.
 notebooks: $(READY)

@@ -54,12 +54,12 @@ def lab(tmp_path):
 def test_python_sees_what_the_reader_changed_and_the_other_way_round(lab, browser):
     page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
     page.goto(lab)
-    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=90_000)
-    page.wait_for_selector("text=Idle", timeout=90_000, state="attached")
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=150_000)
+    page.wait_for_selector("text=Idle", timeout=150_000, state="attached")
     cells = page.locator(".jp-Notebook .jp-CodeCell")
     cells.nth(0).locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
-    page.wait_for_selector(".nnv .nnv-player", timeout=60_000)
+    page.wait_for_selector(".nnv .nnv-player", timeout=150_000)
     widget = page.locator(".nnv").first
     scrub = widget.locator(".nnv-player input[type=range]")
     scrub.focus()
@@ -69,9 +69,9 @@ def test_python_sees_what_the_reader_changed_and_the_other_way_round(lab, browse
     assert scrub.get_attribute("aria-valuetext").startswith("4 ")
     cells.nth(1).locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
-    page.wait_for_selector("text=step is 3", timeout=30_000)
+    page.wait_for_selector("text=step is 3", timeout=90_000)
     cells.nth(2).locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
     page.wait_for_function(
-        "e => e.getAttribute('aria-valuetext').startsWith('8 ')", arg=scrub.element_handle(), timeout=30_000
+        "e => e.getAttribute('aria-valuetext').startsWith('8 ')", arg=scrub.element_handle(), timeout=90_000
     )
