@@ -5,6 +5,7 @@ Readers never need manim: what it renders is stored. ``rendered/sources.json`` s
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import json
@@ -17,11 +18,11 @@ RENDERED = HERE / "rendered"
 
 
 def source_hash(chapter: str) -> str:
-    """The hash of a scene's source, helpers included."""
+    """The hash of a scene's code, helpers included; comments and line breaks do not count."""
     import scenes
 
-    parts = [scenes.SCENES[chapter], scenes.words, scenes.grid]
-    return hashlib.sha256("".join(inspect.getsource(p) for p in parts).encode()).hexdigest()[:16]
+    parts = [ast.unparse(ast.parse(inspect.getsource(p))) for p in (scenes.SCENES[chapter], scenes.words, scenes.grid)]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
 
 def render(chapter: str, folder: Path) -> tuple[Path, Path]:

@@ -53,9 +53,12 @@
     const begun = new Map();
     const begin = view => begun.get(view) ?? begun.set(view, fetchParts().then(state => show(view, state))).get(view);
     const near = new IntersectionObserver(entries => {
-      for (const e of entries) if (e.isIntersecting) { near.unobserve(e.target); begin(e.target.nnvView); }
+      for (const e of entries) if (e.isIntersecting) {
+        near.unobserve(e.target);
+        for (const view of views) if (view.parentElement === e.target) begin(view);
+      }
     }, {rootMargin: '1200px'});
-    for (const view of views) near.observe(Object.assign(view.parentElement, {nnvView: view}));
+    for (const view of views) near.observe(view.parentElement);
     // an address such as #LSTMGates?step=5 speaks of a figure that may not be there yet
     const called = async () => {
       if (!location.hash.includes('?')) return;
