@@ -3,7 +3,6 @@
 // a widget and one for what they share, fetched when a figure comes near) or, where that is missing, in the state itself.
 (() => {
   const MIME = 'application/vnd.jupyter.widget-';
-  const started = performance.now();
   const urls = {};
   function model(data) {
     const listeners = {};
@@ -21,7 +20,7 @@
     };
     return self;
   }
-  async function show(view, state) {
+  async function show(view, state, begun) {
     const found = state[JSON.parse(view.textContent).model_id], texts = globalThis.nnvocabModules;
     if (found?.model_module !== 'anywidget') return;
     const {_esm, ...data} = found.state, id = data._anywidget_id;
@@ -33,7 +32,7 @@
       const m = model(data);
       await (await import(urls[id])).default.render({model: m, el});
       el.model = m;
-      el.dataset.drawn = Math.round(performance.now() - started);
+      el.dataset.drawn = Math.round(performance.now() - begun);
     } catch (error) {
       el.textContent = 'This figure could not start: ' + error.message;
       console.error(error);
@@ -51,7 +50,10 @@
   async function start() {
     const views = [...document.querySelectorAll(`script[type="${MIME}view+json"]`)];
     const begun = new Map();
-    const begin = view => begun.get(view) ?? begun.set(view, fetchParts().then(state => show(view, state))).get(view);
+    const begin = view => {
+      const now = performance.now();  // data-drawn: milliseconds from here, where its parts are fetched, until it stands
+      return begun.get(view) ?? begun.set(view, fetchParts().then(state => show(view, state, now))).get(view);
+    };
     const near = new IntersectionObserver(entries => {
       for (const e of entries) if (e.isIntersecting) {
         near.unobserve(e.target);
