@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from urllib.parse import unquote, urlparse
 
 import pytest
@@ -21,9 +22,10 @@ def theme(page, name: str) -> None:
     )
 
 
-def grave(page) -> list[str]:
-    """What axe-core finds that is serious or critical."""
-    results = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response
+def grave(page, *, colours_only: bool = False) -> list[str]:
+    """What axe-core finds that is serious or critical; highlighted code has a test of its own, for it is most of a page."""
+    options = {"resultTypes": ["violations"], "preload": False, **({"runOnly": ["color-contrast"]} if colours_only else {})}
+    results = Axe().run(page, context={"exclude": [[".highlight pre"]]}, options=options).response
     return [
         f"{v['id']}: {v['help']} ({len(v['nodes'])}) e.g. {v['nodes'][0]['html'][:160]}"
         for v in results["violations"]
@@ -47,7 +49,7 @@ def test_a_page_is_sound_for_everybody(name, visit):
             page.wait_for_timeout(500)  # until the theme has faded over
             page.screenshot(path=folder / f"{label}-{mode}.jpg", type="jpeg", quality=60, full_page=True)
             if label == "desktop":
-                trouble[f"axe, {label}, {mode}"] = grave(page)
+                trouble[f"axe, {label}, {mode}"] = grave(page, colours_only=mode == "dark")  # a theme is its colours
         overflow = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
         trouble[f"overflow at {width}"] = [f"{overflow} px"] if overflow > 0 else []
     trouble["asked from elsewhere"] = watch.requests
@@ -55,6 +57,25 @@ def test_a_page_is_sound_for_everybody(name, visit):
     broken = page.evaluate("() => [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)")
     trouble["broken pictures"] = broken
     assert {k: v for k, v in trouble.items() if v} == {}
+
+
+def test_every_kind_of_highlighted_token_can_be_read(visit):
+    """One line of code that has every kind of token found on any page, checked in both themes."""
+    kinds: set[str] = set()
+    for name in PAGES:
+        for block in re.findall(r'<div class="highlight">(.*?)</div>', (SITE / f"{name}.html").read_text(), re.DOTALL):
+            kinds.update(re.findall(r'<span class="([a-zA-Z0-9 ]+)">', block))
+    assert len(kinds) > 10
+    page, _ = visit("book/intro")
+    spans = "".join(f'<span class="{kind}">{kind}</span> ' for kind in sorted(kinds))
+    code = f'<div class="highlight-default notranslate"><div class="highlight"><pre id="tokens">{spans}</pre></div></div>'
+    page.evaluate("code => document.querySelector('article').insertAdjacentHTML('afterbegin', code)", code)
+    for mode in ("light", "dark"):
+        theme(page, mode)
+        page.wait_for_timeout(500)
+        options = {"resultTypes": ["violations"], "preload": False, "runOnly": ["color-contrast"]}
+        found = Axe().run(page, context={"include": [["#tokens"]]}, options=options).response["violations"]
+        assert [node["html"] for v in found for node in v["nodes"]] == [], mode
 
 
 def weight(files: list[str]) -> dict[str, int]:
