@@ -13,11 +13,17 @@ from nnvocab.attention import (
     CausalAttention,
     CrossAttention,
     GroupedQueryAttention,
+    LinearAttention,
     MultiHeadAttention,
     MultiQueryAttention,
+    MultiScaleRetention,
+    PreNormBlock,
     RotaryEmbedding,
     attention_weights,
+    rule_mask,
     scaled_dot_product_attention_fused,
+    sliding_window_attention_blocked,
+    window_rule,
 )
 
 TORCH = f"torch.nn.MultiheadAttention {torch.__version__}"
@@ -41,6 +47,45 @@ def _causal_theirs() -> Callable[[Tensor], Tensor]:
         return layer(x, x, x, need_weights=False, attn_mask=mask, is_causal=True)[0]
 
     return call
+
+
+class _GatedFeedForward(nn.Module):
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.gate, self.up = nn.Linear(width, hidden, bias=False), nn.Linear(width, hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+def _block() -> list[Case]:
+    """A pre-norm block beside Llama's, with the same kernels of attention: its own cosines and sines are made outside."""
+    try:
+        from transformers.models.llama import modeling_llama as llama
+    except ImportError:
+        return []
+    hidden, x = 1376, torch.randn(B, T, C, requires_grad=True)
+    config = llama.LlamaConfig(
+        hidden_size=C,
+        intermediate_size=hidden,
+        num_attention_heads=H,
+        num_key_value_heads=H,
+        attn_implementation="sdpa",
+    )
+    theirs, places = llama.LlamaDecoderLayer(config, 0), llama.LlamaRotaryEmbedding(config)(x, torch.arange(T)[None])
+    rope = RotaryEmbedding(C // H, layout="half")
+    attention = MultiHeadAttention(C, H, positions=rope, bias=False, causal=True)
+    ours = PreNormBlock(C, attention, _GatedFeedForward(C, hidden))
+    return [
+        Case(
+            f"block: {B} x {T}, width {C}, {H} heads, {hidden} hidden",
+            "Pre-norm attention block",
+            "transformers LlamaDecoderLayer",
+            lambda: ours(x),
+            lambda: theirs(x, position_embeddings=places),
+        )
+    ]
 
 
 def cases() -> list[Case]:
@@ -89,6 +134,8 @@ def cases() -> list[Case]:
             runs=60,
         )
     )
+    rows += _block()
+    rows += _long_cases()
     try:
         from rotary_embedding_torch import RotaryEmbedding as Peer
     except ImportError:
@@ -102,6 +149,58 @@ def cases() -> list[Case]:
             lambda: ours(q),
             lambda: theirs.rotate_queries_or_keys(q),
             goal=1.0,
+        )
+    )
+    return rows
+
+
+def _long_cases() -> list[Case]:
+    """Long sequences: a window in blocks beside a mask, and layers in linear time beside peers."""
+    long, window = 4096, 128
+    q, k, v = (torch.randn(1, H, long, C // H, requires_grad=True) for _ in range(3))
+    mask = rule_mask(window_rule(window), long)
+    theirs = f"torch scaled_dot_product_attention with a mask {torch.__version__}"
+    rows = [
+        Case(
+            f"sliding window of {window}: 1 x {H} x {long} x {C // H}",
+            "Sliding window attention",
+            theirs,
+            lambda: sliding_window_attention_blocked(q, k, v, window_size=window),
+            lambda: F.scaled_dot_product_attention(q, k, v, attn_mask=mask),
+            runs=6,
+            goal=0.33,
+        )
+    ]
+    x, linear, full = (
+        torch.randn(1, long, C, requires_grad=True),
+        LinearAttention(C, H, causal=True),
+        CausalAttention(C, H),
+    )
+    rows.append(
+        Case(
+            f"linear, causal: 1 x {long}, width {C}, {H} heads",
+            "Linear attention",
+            f"torch scaled_dot_product_attention, causal {torch.__version__}",
+            lambda: linear(x),
+            lambda: full(x),
+            runs=6,
+            goal=1.0,
+        )
+    )
+    try:
+        from yet_another_retnet.retention import MultiScaleRetention as Peer
+    except ImportError:
+        return rows
+    short = torch.randn(B, 1024, C, requires_grad=True)
+    ours, peer = MultiScaleRetention(C, H, bias=True), Peer(C, H)
+    rows.append(
+        Case(
+            f"retention: {B} x 1024, width {C}, {H} heads",
+            "Retentive network",
+            "yet-another-retnet",
+            lambda: ours(short),
+            lambda: peer(short, short, short)[0],
+            runs=6,
         )
     )
     return rows

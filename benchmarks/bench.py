@@ -24,7 +24,7 @@ import torch
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
-CHAPTERS = ("convolution", "recurrent", "attention", "som")
+CHAPTERS = ("layers", "compose", "convolution", "recurrent", "attention", "normalization", "activation", "som")
 
 
 @dataclass(frozen=True)

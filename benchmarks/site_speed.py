@@ -26,6 +26,12 @@ PAGES = {
     "AttentionMaps": "book/attention/many_heads",
     "LSTMGates": "book/recurrent/gates",
     "SOMTraining": "book/som/self_organizing_map",
+    "ActivationExplorer": "book/activation/smooth",
+    "SoftmaxFamily": "book/activation/softmax_family",
+    "NormalizationAxes": "book/normalization/over_which_axes",
+    "ExpertRouting": "book/layers/experts",
+    "ParallelCombine": "book/compose/side_by_side",
+    "MaskPatterns": "book/attention/patterns",
 }
 FRAMES = """seconds => new Promise(done => {
   const times = []; let last = performance.now(); const end = last + seconds * 1000;

@@ -14,7 +14,7 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-CHAPTERS = ("convolution", "recurrent", "attention", "som")
+CHAPTERS = ("layers", "compose", "convolution", "recurrent", "attention", "normalization", "activation", "som")
 """The chapters that stand, in the order of the book."""
 
 _FROM = {

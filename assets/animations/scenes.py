@@ -226,5 +226,163 @@ class Som(Scene):
         self.wait(1.0)
 
 
-SCENES = {"convolution": Convolution, "attention": Attention, "recurrent": Recurrent, "som": Som}
+class Layers(Scene):
+    """A linear layer: every row of the weights meets the whole input and gives one output; a column is one input's reach."""
+
+    def construct(self) -> None:
+        w = torch.tensor([[1.0, -1, 2, 0], [0, 3, 1, -2], [2, 1, 0, 1]])
+        x = torch.tensor([[2.0], [1], [3], [1]])
+        y = w @ x
+        title = words("y = W x: 3 × 4 = 12 weights").to_edge(UP)
+        matrix = grid(w, COLOUR["weight"], 0.8).shift(2.2 * LEFT)
+        column = grid(x, COLOUR["input"], 0.8).shift(1.2 * RIGHT)
+        out = grid(y, COLOUR["output"], 0.8).shift(4.2 * RIGHT)
+        names = VGroup(
+            words("weights", 20, COLOUR["weight"]).next_to(matrix, DOWN),
+            words("input", 20, COLOUR["input"]).next_to(column, DOWN),
+            words("output", 20, COLOUR["output"]).next_to(out, DOWN),
+        )
+        self.add(title, matrix, column, names, *[cell[0] for cell in out])
+        frame = Rectangle(width=3.2, height=0.8, stroke_color=COLOUR["output"], stroke_width=6)
+        for r in range(3):
+            place = VGroup(*matrix[4 * r : 4 * r + 4]).get_center()
+            self.play(Create(frame.move_to(place)) if r == 0 else frame.animate.move_to(place), run_time=0.5)
+            terms = " + ".join(f"{int(a)}·{int(b)}".replace("-", "−") for a, b in zip(w[r], x[:, 0], strict=True))
+            line = words(f"row {r + 1}: {terms} = {int(y[r])}".replace("= -", "= −"), 22).to_edge(DOWN)
+            self.play(FadeIn(line), FadeIn(out[r][1], target_position=frame), run_time=0.7)
+            self.wait(0.4)
+            self.play(FadeOut(line), run_time=0.2)
+        self.play(FadeOut(frame), run_time=0.3)
+        reach = Rectangle(width=0.8, height=2.4, stroke_color=COLOUR["input"], stroke_width=6)
+        reach.move_to(VGroup(matrix[2], matrix[6], matrix[10]).get_center())
+        says = words("column 3: all that the third input can change", 22).to_edge(DOWN)
+        self.play(Create(reach), FadeIn(says), column[2][0].animate.set_fill(COLOUR["input"], 0.5), run_time=0.7)
+        self.wait(1.2)
+
+
+class Compose(Scene):
+    """Three branches see one input; a gate weighs their outputs and adds them."""
+
+    def construct(self) -> None:
+        outputs = torch.tensor([[1.0, 2.0, 3.0], [0.5, 0.4, 0.3], [0.2, 0.6, 0.8]])
+        gate = torch.tensor([0.6, 0.3, 0.1])
+        mixed = gate[:, None] * outputs
+        y = mixed.sum(0, keepdim=True)
+        title = words("y = Σ g(x) · branch(x)").to_edge(UP)
+        source = VGroup(Square(0.9, color=COLOUR["input"]), words("x", 26)).shift(5.6 * LEFT)
+        rows = VGroup(
+            *[
+                grid(outputs[i : i + 1], COLOUR["weight"], 0.8, 1).shift(1.2 * LEFT + (1.5 - 1.5 * i) * UP)
+                for i in range(3)
+            ]
+        )
+        arrows = VGroup(
+            *[Arrow(source.get_right(), row.get_left(), buff=0.15, color=INK, stroke_width=3) for row in rows]
+        )
+        marks = VGroup(
+            *[words(f"× {g:.1f}", 26, COLOUR["state"]).next_to(row, RIGHT) for g, row in zip(gate, rows, strict=True)]
+        )
+        out = grid(y, COLOUR["output"], 0.95, 2).shift(4.2 * RIGHT)
+        self.add(title, source)
+        says = words("every branch sees the whole input", 22).to_edge(DOWN)
+        self.play(FadeIn(says), *[Create(a) for a in arrows], run_time=0.8)
+        self.play(*[FadeIn(row) for row in rows], run_time=0.7)
+        self.wait(0.5)
+        self.play(
+            Transform(says, words("the gate looks at the same input and shares out one whole", 22).to_edge(DOWN)),
+            *[FadeIn(mark) for mark in marks],
+            run_time=0.7,
+        )
+        self.wait(0.6)
+        for i in range(3):
+            weighed = grid(mixed[i : i + 1], COLOUR["weight"], 0.8, 2).move_to(rows[i])
+            self.play(Transform(rows[i], weighed), marks[i].animate.set_opacity(0.35), run_time=0.5)
+        self.play(
+            Transform(says, words("what is left of each is added up", 22).to_edge(DOWN)),
+            *[row.copy().animate.move_to(out).set_opacity(0) for row in rows],
+            FadeIn(out),
+            run_time=0.9,
+        )
+        self.wait(1.2)
+
+
+class Normalization(Scene):
+    """The same table normalized over its rows and over its columns: which numbers share a mean."""
+
+    def construct(self) -> None:
+        x = torch.tensor([[1.0, 5, 3, 7], [2, 2, 8, 4], [9, 1, 5, 5]])
+        table = grid(x, COLOUR["input"], 0.95).shift(0.3 * UP)
+        title = words("which numbers share a mean?").to_edge(UP)
+        sides = VGroup(
+            words("samples", 20).rotate(np.pi / 2).next_to(table, LEFT), words("features", 20).next_to(table, DOWN)
+        )
+        self.add(title, table, sides)
+        self.wait(0.4)
+        for name, dim, count in (("layer norm: each row by itself", 1, 3), ("batch norm: each column by itself", 0, 4)):
+            mean, deviation = x.mean(dim, keepdim=True), x.std(dim, keepdim=True, unbiased=False)
+            done = grid((x - mean) / deviation, COLOUR["output"], 0.95, 1).move_to(table)
+            now = grid(x, COLOUR["input"], 0.95).move_to(table)
+            self.play(Transform(table, now), Transform(title, words(name).to_edge(UP)), run_time=0.6)
+            for n in range(count):
+                picked = range(4 * n, 4 * n + 4) if dim else range(n, 12, 4)
+                m, d = float(mean.flatten()[n]), float(deviation.flatten()[n])
+                line = words(f"mean {m:.2f}, standard deviation {d:.2f}", 22).to_edge(DOWN)
+                self.play(
+                    *[table[i][0].animate.set_fill(COLOUR["weight"], 0.55) for i in picked], FadeIn(line), run_time=0.4
+                )
+                self.play(*[Transform(table[i], done[i]) for i in picked], run_time=0.5)
+                self.wait(0.2)
+                self.play(FadeOut(line), run_time=0.15)
+            self.wait(0.5)
+        self.wait(0.6)
+
+
+class Activation(Scene):
+    """Numbers fall through three bends: a rectifier, its smooth relative, and one that saturates."""
+
+    def construct(self) -> None:
+        x = torch.linspace(-3, 3, 25)
+        bends = (("ReLU", torch.relu), ("GELU", torch.nn.functional.gelu), ("tanh", torch.tanh))
+        axis = VGroup(
+            Line(5 * LEFT + 1.2 * DOWN, 5 * RIGHT + 1.2 * DOWN, color=COLOUR["masked"]),
+            Line(2 * DOWN, 2.6 * UP, color=COLOUR["masked"]),
+        )
+        spots = [np.array([1.5 * float(v), -1.2, 0.0]) for v in x]
+        dots = VGroup(*[Dot(spot, radius=0.08, color=COLOUR["input"]) for spot in spots])
+        title = words("25 numbers from −3 to 3").to_edge(UP)
+        self.add(axis, dots, title)
+        self.wait(0.4)
+        for name, bend in bends:
+            y = bend(x)
+            at = [np.array([1.5 * float(a), float(b) - 1.2, 0.0]) for a, b in zip(x, y, strict=True)]
+            curve = VGroup(
+                *[Line(p, q, color=COLOUR["weight"], stroke_width=5) for p, q in zip(at[:-1], at[1:], strict=True)]
+            )
+            zeros = int((y.abs() < 1e-6).sum())
+            text = f"{name}: mean {float(y.mean()):.2f}, from {float(y.min()):.2f} to {float(y.max()):.2f}, {zeros} exact zeros"
+            says = words(text.replace("-", "−").replace("−0.00", "0.00"), 22).to_edge(DOWN)
+            self.play(Transform(title, words(f"y = {name}(x)").to_edge(UP)), Create(curve), run_time=0.8)
+            self.play(
+                *[d.animate.move_to(p).set_color(COLOUR["output"]) for d, p in zip(dots, at, strict=True)],
+                FadeIn(says),
+                run_time=0.9,
+            )
+            self.wait(0.9)
+            self.play(
+                FadeOut(curve), FadeOut(says), *[d.animate.move_to(p).set_color(COLOUR["input"]) for d, p in zip(dots, spots, strict=True)],
+                run_time=0.6,
+            )  # fmt: skip
+        self.wait(0.4)
+
+
+SCENES = {
+    "layers": Layers,
+    "compose": Compose,
+    "convolution": Convolution,
+    "recurrent": Recurrent,
+    "attention": Attention,
+    "normalization": Normalization,
+    "activation": Activation,
+    "som": Som,
+}
 """The scene of each chapter."""

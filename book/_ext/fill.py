@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -41,19 +41,22 @@ def vocabulary(_: str) -> str:
 def api(chapter: str) -> str:
     """The reference of a chapter: everything it exports, from the docstrings, each entry with a link to its page."""
     package = import_module(f"nnvocab.{chapter}")
-    pages = {e.object: e for e in nnvocab.entries()}
+    pages = {id(e.object): e for e in nnvocab.entries()}
     parts = []
     for name in sorted(package.__all__, key=str.casefold):
         thing = getattr(package, name)
         kind = "class" if inspect.isclass(thing) else "function" if callable(thing) else "data"
+        if isinstance(thing, Mapping):
+            parts.append(f"## {name}\n\nA mapping with the keys {', '.join(f'`{key}`' for key in thing)}.")
+            continue
         lines = [f"## {name}", "", "```{eval-rst}", f".. auto{kind}:: nnvocab.{chapter}.{name}"]
         if kind == "class" and "forward" in vars(thing):
             lines.append("   :members: forward")
         lines.append("```")
         where = inspect.getmodule(thing)
         links = []
-        if thing in pages:
-            e = pages[thing]
+        if id(thing) in pages:
+            e = pages[id(thing)]
             links.append(f"explained under [{e.name}](../{e.chapter}/{e.page}.ipynb#{e.slug})")
         if where and repository() and kind != "data":
             file = where.__name__.replace(".", "/") + ".py"

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from nnvocab.attention import exercises_long as exercises_long
 from nnvocab.attention.masks import causal_mask
 from nnvocab.exercises import array, exercise, number
 
@@ -233,3 +234,75 @@ def rope_values(answer: Any) -> str | None:
     if "x" in given:
         return "turned before the projection, x is mixed by the weights, and the score sees more than the distance."
     return "both sides of the dot product have to be turned for the distance to appear."
+
+
+@exercise("attention/decoupled-head", why="The widths are those of all 16 heads together: 64 / 16 and 128 / 16.")
+def decoupled_head(answer: Any) -> str | None:
+    given = [float(n) for n in torch.as_tensor(answer, dtype=torch.float64).flatten()]
+    if given == [64 / 16, 128 / 16]:
+        return None
+    if given == [128 / 16, 64 / 16]:
+        return "the content path comes first, and it is the narrower one."
+    if given == [64, 128]:
+        return "those are the widths over all heads together; what is left for one?"
+    return "divide each width by the number of heads, and give two numbers."
+
+
+@exercise("attention/gate-factors", why="The content score is taken 2 g times, the position score 2 - 2 g times.")
+def gate_factors(answer: Any) -> str | None:
+    g = 0.75
+    given = torch.as_tensor(answer, dtype=torch.float64).flatten()
+    if given.shape == (2,) and torch.allclose(given, torch.tensor([g, 1 - g], dtype=torch.float64)):
+        return "then a gate of one half would halve both scores; at the start it is to change nothing."
+    if given.shape == (2,) and torch.allclose(given, torch.tensor([2 - 2 * g, 2 * g], dtype=torch.float64)):
+        return "a gate above one half is for content, which comes first."
+    return array(given, [2 * g, 2 - 2 * g], "both factors are 1 where the gate is one half, and they sum to 2.")
+
+
+@exercise("attention/decoupled-cache", why="Keys of both paths and values, 128 + 256 + 512 numbers of 2 bytes.")
+def decoupled_cache(answer: Any) -> str | None:
+    keys, values = 128 + 256, 512
+    return number(
+        answer,
+        2 * (keys + values),
+        {
+            keys: "those are the numbers of the keys; the values are kept too, and a number has two bytes.",
+            2 * keys: "those are the keys alone; the values are kept too.",
+            keys + values: "those are numbers; how many bytes does one take in fp16?",
+            2 * (2 * keys + values): "the keys are stored once; two tensors, keys and values, are not two of each.",
+        },
+        "add the widths of all that is kept, and multiply by the bytes of a number; heads do not matter here.",
+    )
+
+
+@exercise("attention/wavelength", why="The second pair turns by 10000 to the power -1/2, a hundredth, a position.")
+def wavelength(answer: Any) -> str | None:
+    from math import pi
+
+    return number(
+        answer,
+        2 * pi * 100,
+        {
+            2 * pi: "that is the first pair, the fast one.",
+            2 * pi * 10000: "no pair turns that slowly: the exponent of pair i is 2 i / R, and i is 1 here.",
+            100: "the pair turns by a hundredth of a radian a position; how many radians has a turn?",
+        },
+        "the angle from one position to the next is the base to the power -2 i / R; a turn has 2 pi.",
+    )
+
+
+@exercise("attention/block-weights", why="4 * 64 * 64 for attention, 3 * 64 * 96 for the rest, 64 for each norm.")
+def block_weights(answer: Any) -> str | None:
+    width, hidden = 64, 96
+    attention, feed_forward = 4 * width * width, 3 * width * hidden
+    return number(
+        answer,
+        attention + feed_forward + 2 * width,
+        {
+            attention + feed_forward: "the norms have a weight for each number too.",
+            attention + width: "that is the first half of the block.",
+            attention + feed_forward + 4 * width: "a root-mean-square norm has a scale and no shift.",
+            attention + 2 * width * hidden + 2 * width: "a gated feed-forward layer has three weights, not two.",
+        },
+        "count four square projections, three of 64 by 96, and one scale for each norm.",
+    )

@@ -70,11 +70,13 @@ class KVCache(nn.Module):
         head_dim: width D of a head.
         sliding: when full, let the oldest position go instead of refusing the next; a query then sees the last
             ``max_len`` positions, its own included.
+        value_dim: width E of a value where it differs from a key's; ``head_dim`` if not given.
         dtype: type of the stored numbers.
         device: where they are stored.
 
     Shapes:
-        ``append`` takes (B, G, T, D) twice and returns keys and values (B, G, S, D) and their positions (S,).
+        ``append`` takes (B, G, T, D) and (B, G, T, E); it returns keys and values of S positions, (B, G, S, D) and
+        (B, G, S, E), and their positions (S,).
 
     Notice:
         It is exact in a causal layer only: there no later token changes what an earlier position computed. A new
@@ -101,17 +103,20 @@ class KVCache(nn.Module):
         head_dim: int,
         *,
         sliding: bool = False,
+        value_dim: int | None = None,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
+        value_dim = head_dim if value_dim is None else value_dim
         sizes = {"batch_size": batch_size, "num_kv_heads": num_kv_heads, "max_len": max_len, "head_dim": head_dim}
+        sizes["value_dim"] = value_dim
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"{name} is {size}, but must be at least 1")
         self.max_len, self.sliding, self.seen = max_len, sliding, 0
-        for name in ("keys", "values"):
-            empty = torch.zeros(batch_size, num_kv_heads, max_len, head_dim, dtype=dtype, device=device)
+        for name, width in (("keys", head_dim), ("values", value_dim)):
+            empty = torch.zeros(batch_size, num_kv_heads, max_len, width, dtype=dtype, device=device)
             self.register_buffer(name, empty, persistent=False)
 
     @property
@@ -121,12 +126,14 @@ class KVCache(nn.Module):
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Store a chunk of T positions; return all that it may look at: keys, values and their absolute positions."""
-        B, G, _, D = self.keys.shape
-        for name, chunk in (("k", k), ("v", v)):
+        B, G = self.keys.shape[:2]
+        for name, chunk, D in (("k", k, self.keys.shape[3]), ("v", v, self.values.shape[3])):
             if chunk.ndim != 4 or (chunk.shape[0], chunk.shape[1], chunk.shape[3]) != (B, G, D) or chunk.shape[2] < 1:
                 raise ValueError(f"{name} has shape {tuple(chunk.shape)}, but this cache takes ({B}, {G}, T >= 1, {D})")
-        if k.shape != v.shape:
-            raise ValueError(f"k has shape {tuple(k.shape)} and v {tuple(v.shape)}, but they must be equal")
+        if k.shape[2] != v.shape[2]:
+            raise ValueError(
+                f"k has shape {tuple(k.shape)} and v {tuple(v.shape)}, but their numbers of positions must be equal"
+            )
         if k.dtype != self.keys.dtype or v.dtype != self.keys.dtype:
             raise TypeError(
                 f"k and v are {k.dtype} and {v.dtype}, the cache {self.keys.dtype}: make it with their dtype"

@@ -90,9 +90,9 @@ def turn_pairs(x: Tensor, cos: Tensor, sin: Tensor, layout: Layout) -> Tensor:
 
 @entry(
     name="Rotary positional embedding",
-    aliases=("RoPE",),
+    aliases=("RoPE", "rotary embedding", "rope_base"),
     page="positions",
-    ids=("rope",),
+    ids=("rope", "caramba_rope_options"),
     paper="su2024roformer",
     peer="rotary_embedding_torch.RotaryEmbedding",
     example=lambda: Example(RotaryEmbedding(4), (torch.randn(2, 3, 5, 6),)),

@@ -50,6 +50,56 @@ CASES = {
     ),
     "attention/rope-distance": (100, {108: "before", 4: "distance", 7: "direction"}),
     "attention/rope-values": ("qk", {"v": "handed over", "x": "mixed", "q": "both sides"}),
+    "attention/decoupled-head": ((4, 8), {(8, 4): "first", (64, 128): "left for one", (1, 1): "divide"}),
+    "attention/gate-factors": (
+        (1.5, 0.5),
+        {(0.75, 0.25): "change nothing", (0.5, 1.5): "comes first", (1.0, 1.0): "sum to 2"},
+    ),
+    "attention/decoupled-cache": (
+        1792,
+        {384: "values are kept", 768: "alone", 896: "bytes", 2560: "once", 5: "widths"},
+    ),
+    "attention/wavelength": (628.3185, {6.2831853: "fast", 62831.853: "exponent", 100: "radians", 5: "power"}),
+    "attention/block-weights": (
+        34944,
+        {34816: "norms", 16448: "first half", 35072: "no shift", 28800: "three", 5: "count"},
+    ),
+    "attention/online-softmax": (
+        1.553,
+        {2.7358: "different maxima", 1.36788: "forgets", 31.1929: "without a maximum", 9: "multiply the old sum"},
+    ),
+    "attention/flash-double": (4, {2: "memory", 1: "longer", 8: "count the tiles"}),
+    "attention/window-count": (
+        (7, 3),
+        {(6, 3): "itself", (3, 3): "both sides", (7, 4): "how many numbers", (9, 9): "list the positions"},
+    ),
+    "attention/layers-to-reach": (13, {12: "longest", 7: "one side", 2: "how far"}),
+    "attention/global-pairs": (19, {10: "column", 20: "twice", 3: "grid"}),
+    "attention/dilated-groups": (4, {1: "ever hear", 2: "remainders", 7: "on the list"}),
+    "attention/bigbird-row": (512, {8: "how many keys", 448: "own included", 384: "both sides", 3: "count the blocks"}),
+    "attention/linear-state": (
+        33280,
+        {32768: "denominator", 4160: "each of the heads", 33280000: "does not grow", 1024000: "softmax", 1: "two sums"},
+    ),
+    "attention/retention-half": (21.83, {16: "multiplies", 32: "good third", 3: "solve"}),
+    "attention/rwkv-weights": (
+        [0.1554, 0.4223, 0.4223],
+        {
+            (0.0900, 0.2447, 0.6652): "one step later",
+            (0.4223, 0.4223, 0.1554): "oldest",
+            (1, 1): "shape",
+            (1, 1, 1): "exponents",
+        },
+    ),
+    "attention/axial-scores": (
+        122880,
+        {2359296: "all cells", 1179648: "half", 80: "how many cells", 73728: "columns", 1: "in its column"},
+    ),
+    "attention/perceiver-double": (
+        (2, 1),
+        {(1, 1): "every latent", (4, 1): "look at itself", (2, 2): "which of the two"},
+    ),
+    "attention/oscillating-leak": (1, {2: "both ways", 3: "not the first", 0: "own token", 9: "cycle"}),
 }
 
 

@@ -24,7 +24,11 @@ def theme(page, name: str) -> None:
 
 def grave(page, *, colours_only: bool = False) -> list[str]:
     """What axe-core finds that is serious or critical; highlighted code has a test of its own, for it is most of a page."""
-    options = {"resultTypes": ["violations"], "preload": False, **({"runOnly": ["color-contrast"]} if colours_only else {})}
+    options = {
+        "resultTypes": ["violations"],
+        "preload": False,
+        **({"runOnly": ["color-contrast"]} if colours_only else {}),
+    }
     results = Axe().run(page, context={"exclude": [[".highlight pre"]]}, options=options).response
     return [
         f"{v['id']}: {v['help']} ({len(v['nodes'])}) e.g. {v['nodes'][0]['html'][:160]}"
@@ -68,7 +72,9 @@ def test_every_kind_of_highlighted_token_can_be_read(visit):
     assert len(kinds) > 10
     page, _ = visit("book/intro")
     spans = "".join(f'<span class="{kind}">{kind}</span> ' for kind in sorted(kinds))
-    code = f'<div class="highlight-default notranslate"><div class="highlight"><pre id="tokens">{spans}</pre></div></div>'
+    code = (
+        f'<div class="highlight-default notranslate"><div class="highlight"><pre id="tokens">{spans}</pre></div></div>'
+    )
     page.evaluate("code => document.querySelector('article').insertAdjacentHTML('afterbegin', code)", code)
     for mode in ("light", "dark"):
         theme(page, mode)

@@ -14,7 +14,18 @@ from tests.site.conftest import SITE, pages
 VIEW = "application/vnd.jupyter.widget-view+json"
 WITH_WIDGETS = [p for p in pages() if VIEW in (SITE / f"{p}.html").read_text(encoding="utf-8")]
 each = pytest.mark.parametrize("name", WITH_WIDGETS)
-NAMES = ("ConvolutionStrides", "AttentionMaps", "LSTMGates", "SOMTraining")
+NAMES = (
+    "ConvolutionStrides",
+    "AttentionMaps",
+    "LSTMGates",
+    "SOMTraining",
+    "ActivationExplorer",
+    "SoftmaxFamily",
+    "NormalizationAxes",
+    "ExpertRouting",
+    "ParallelCombine",
+    "MaskPatterns",
+)
 
 
 def first(page):
@@ -64,7 +75,7 @@ def state_of(page: str) -> dict:
     return json.loads(text.removeprefix("globalThis.nnvocabState = ").rstrip(";\n"))
 
 
-def test_all_four_widgets_are_in_the_book():
+def test_every_widget_is_in_the_book():
     found = {m["state"].get("_anywidget_id", "").split(".")[-1] for p in WITH_WIDGETS for m in state_of(p).values()} - {
         ""
     }

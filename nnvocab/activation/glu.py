@@ -1,0 +1,82 @@
+"""GLU: one half of the numbers decides how much of the other half passes."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nnvocab.vocabulary import Example, entry
+
+
+def split_halves(x: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
+    """Cut x into value and gate along an axis.
+
+    Shapes:
+        x: (..., 2C, ...). Returns two of (..., C, ...).
+
+    Raises:
+        ValueError: if the axis has an odd length.
+    """
+    if x.dim() == 0 or x.shape[dim] % 2:
+        raise ValueError(f"x of shape {tuple(x.shape)} cannot be halved along axis {dim}: an even length is needed")
+    value, gate = x.chunk(2, dim)
+    return value, gate
+
+
+def glu(value: Tensor, gate: Tensor) -> Tensor:
+    r"""Let the sigmoid of the gate decide how much of the value passes.
+
+    .. math:: y = v \odot \sigma(g)
+
+    Shapes:
+        value and gate: the same shape, which is returned.
+    """
+    return value * torch.sigmoid(gate)
+
+
+@entry(
+    name="GLU",
+    aliases=("Gated Linear Unit (activation)", "Gated Linear Unit"),
+    ids=("glu",),
+    page="gated",
+    kind="function",
+    paper="dauphin2017language",
+    peer="torch.nn.GLU",
+    related=("ReGLU", "GeGLU", "SwiGLU", "Sigmoid"),
+    example=lambda: Example(GLU(), (torch.randn(2, 6),)),
+)
+class GLU(nn.Module):
+    r"""Split the input in halves and let the sigmoid of the second decide how much of the first passes.
+
+    .. math:: y = v \odot \sigma(g), \qquad [v, g] = x
+
+    where :math:`v` is the value and :math:`g` the gate. With :math:`x = [W u + b, V u + c]` it is the gated linear unit of
+    the paper, :math:`(W u + b) \odot \sigma(V u + c)`: see ``GatedLinear``.
+
+    Args:
+        dim: the axis that is halved.
+
+    Shapes:
+        x: (..., 2C). Returns (..., C).
+
+    Notice:
+        The output is half as wide. The value has a straight way through, so a gate that stands open passes the gradient as
+        it is; the sigmoid alone would shrink it to a quarter at most.
+
+    Raises:
+        ValueError: if the axis has an odd length.
+
+    Source: Dauphin et al. 2017, section 2.
+
+    >>> GLU()(torch.tensor([3.0, 5.0, 0.0, 100.0]))
+    tensor([1.5000, 5.0000])
+    """
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        split_halves(x, self.dim)
+        return F.glu(x, self.dim)

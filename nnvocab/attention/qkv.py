@@ -1,0 +1,54 @@
+"""The four projections that the attention layers over long sequences share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nnvocab.attention.heads import check_heads, check_sequence, merge_heads, split_heads
+
+
+class HeadProjections(nn.Module):
+    """Project a sequence into the heads' queries, keys and values, and what they say back.
+
+    Args:
+        embed_dim: width C.
+        num_heads: heads H; H must divide C.
+        bias: add a bias in the projections.
+
+    Shapes:
+        x: (B, T, C). Returns q, k, v: (B, H, T, D) each; ``back`` takes (B, H, T, D) and returns (B, T, C).
+
+    >>> q, k, v = HeadProjections(8, 2)(torch.zeros(1, 5, 8))
+    >>> q.shape
+    torch.Size([1, 2, 5, 4])
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.head_dim = check_heads(embed_dim, num_heads)
+        self.embed_dim, self.num_heads = embed_dim, num_heads
+        self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=bias)
+        self.out = nn.Linear(embed_dim, embed_dim, bias=bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        check_sequence(x, self.embed_dim)
+        q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).chunk(3, dim=-1))  # (B, H, T, D) each
+        return q, k, v
+
+    def back(self, y: Tensor) -> Tensor:
+        """Put the heads side by side and mix them: (B, H, T, D) -> (B, T, C)."""
+        return self.out(merge_heads(y))
+
+
+def check_at_least(least: int, **sizes: int) -> None:
+    """Raise an error if one of the sizes is below what it must be."""
+    for name, size in sizes.items():
+        if size < least:
+            raise ValueError(f"{name} is {size}, but must be at least {least}")
+
+
+def lines(T: int, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
+    """Positions of queries as a column (T, 1) and of keys as a row (1, T), to be compared with each other."""
+    at = torch.arange(T, device=device)
+    return at.unsqueeze(1), at.unsqueeze(0)

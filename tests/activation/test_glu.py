@@ -1,0 +1,35 @@
+"""What only GLU must hold."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.testing import assert_close
+
+from nnvocab.activation.glu import GLU, glu, split_halves
+
+
+@pytest.mark.oracle("glu", by="brute force")
+def test_the_second_half_gates_the_first_one_by_one(scores):
+    x = scores(2, 6)
+    expected = [[float(row[i] / (1 + torch.exp(-row[i + 3]))) for i in range(3)] for row in x]
+    assert_close(GLU()(x), torch.tensor(expected, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_two_tensors_and_the_kernel_agree(agree, scores, dim):
+    agree(lambda x: glu(*split_halves(x, dim)), GLU(dim), scores(2, 4, 6))
+    x = scores(2, 4, 6)
+    assert_close(GLU(dim)(x), nn.GLU(dim)(x))
+
+
+def test_an_odd_length_is_refused():
+    for call in (lambda: GLU()(torch.zeros(2, 5)), lambda: split_halves(torch.zeros(()))):
+        with pytest.raises(ValueError, match="even length"):
+            call()
+
+
+def test_alone_it_halves_the_width_and_behind_a_doubled_map_it_keeps_it():
+    x = torch.randn(3, 8)
+    assert F.glu(x).shape == (3, 4)
+    assert GLU()(nn.Linear(8, 16)(x)).shape == (3, 8)

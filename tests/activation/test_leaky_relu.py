@@ -1,0 +1,34 @@
+"""What only leaky ReLU must hold."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from nnvocab.activation.leaky_relu import LeakyReLU, leaky_relu, leaky_relu_fused
+
+
+@pytest.mark.oracle("leaky-relu", by="brute force")
+@pytest.mark.parametrize("slope", [0.0, 0.01, 0.3, 1.0])
+def test_keeps_a_share_below_zero_one_by_one(numbers, slope):
+    expected = [float(v) if v > 0 else slope * float(v) for v in numbers]
+    assert_close(leaky_relu(numbers, slope), torch.tensor(expected, dtype=torch.float64))
+    assert_close(LeakyReLU(slope)(numbers), nn.LeakyReLU(slope)(numbers))
+
+
+def test_both_forms_agree(agree, numbers):
+    agree(leaky_relu, leaky_relu_fused, numbers, negative_slope=0.2)
+
+
+def test_the_gradient_below_zero_is_the_slope():
+    x = torch.tensor([-5.0, 0.0, 5.0], requires_grad=True)
+    LeakyReLU(0.01)(x).sum().backward()
+    assert_close(x.grad, torch.tensor([0.01, 0.01, 1.0]))
+
+
+def test_in_place():
+    x = torch.tensor([-1.0, 2.0])
+    assert LeakyReLU(0.5, inplace=True)(x) is x
+    assert_close(x, torch.tensor([-0.5, 2.0]))
+    with pytest.raises(ValueError, match="leave inplace out"):
+        LeakyReLU(-0.5, inplace=True)

@@ -1,0 +1,23 @@
+"""What only ReGLU must hold."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from nnvocab.activation.reglu import ReGLU, reglu
+
+
+@pytest.mark.oracle("reglu", by="brute force")
+def test_is_the_product_written_out(scores):
+    v, g = scores(2, 3), scores(2, 3, seed=1)
+    expected = [[float(a) * max(0.0, float(b)) for a, b in zip(*row, strict=True)] for row in zip(v, g, strict=True)]
+    assert_close(reglu(v, g), torch.tensor(expected, dtype=torch.float64))
+    assert_close(ReGLU()(torch.cat([v, g], -1)), reglu(v, g))
+    assert_close(ReGLU(0)(torch.cat([v, g], 0)), reglu(v, g))
+
+
+def test_a_closed_gate_passes_no_gradient():
+    v, g = torch.tensor([2.0], requires_grad=True), torch.tensor([-1.0], requires_grad=True)
+    reglu(v, g).backward()
+    assert v.grad == 0
+    assert g.grad == 0

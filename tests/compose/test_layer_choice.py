@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from nnvocab.compose.layer_choice import (
+    badly_scaled,
+    last_marked,
+    layer_kinds,
+    recall,
+    rows_of_a_table,
+    rule_of_two,
+    shifted_pictures,
+    try_layer,
+)
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.oracle("choosing-the-right-layer", by="closed form")
+def test_a_network_that_knows_the_answer_scores_one_and_one_that_guesses_a_quarter():
+    task = last_marked(seeded(), samples=4000)
+
+    class Knows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = nn.Parameter(torch.zeros(()))
+
+        def forward(self, x):
+            last = torch.where(x[..., 4] > 0, torch.arange(8), -1).amax(1)
+            return x[torch.arange(len(x)), last, :4] + 0 * self.unused
+
+    class Constant(Knows):
+        def forward(self, x):
+            return x.new_tensor([1.0, 0, 0, 0]).expand(len(x), 4) + 0 * self.unused
+
+    assert try_layer(Knows, task, steps=1) == 1
+    assert abs(try_layer(Constant, task, steps=1) - 0.25) < 0.05
+
+
+def test_recall_asks_for_the_value_that_stands_by_the_key():
+    task = recall(seeded(), samples=200)
+    for x, y in zip(task.train_x, task.train_y, strict=True):
+        key = x[-1, :4].argmax()
+        (step,) = ((x[:-1, :4].argmax(1) == key) & (x[:-1, :4].sum(1) > 0)).nonzero()[:, 0]
+        assert x[step, 4:].argmax() == y
+
+
+def test_tasks_of_pictures_and_tables_keep_their_rows():
+    pictures, labels = torch.rand(40, 8, 8), torch.arange(40) % 2
+    for task in (shifted_pictures(pictures, labels, seeded()), badly_scaled(pictures, labels, seeded())):
+        assert task.train_x.shape == task.test_x.shape == (20, 8, 8)
+    moved = shifted_pictures(pictures, labels, seeded())
+    torch.testing.assert_close(
+        torch.cat([moved.train_x, moved.test_x]).sum((1, 2)).sort().values, pictures.sum((1, 2)).sort().values
+    )
+    table = rows_of_a_table(torch.randn(30, 5), labels[:30], seeded())
+    assert ((table.train_x != 0).flatten(1).sum(1) == 5).all()
+    assert rule_of_two(seeded(), samples=100).train_y.float().mean().sub(0.5).abs() < 0.2
+
+
+def test_all_kinds_have_about_the_same_number_of_weights():
+    sizes = [sum(p.numel() for p in make().parameters()) for make in layer_kinds(10).values()]
+    assert max(sizes) < 1.15 * min(sizes)
+    assert all(make()(torch.zeros(2, 8, 8)).shape == (2, 10) for make in layer_kinds(10).values())
+
+
+def test_bad_input_is_refused():
+    task = last_marked(seeded(), samples=8)
+    with pytest.raises(ValueError, match="steps is 0"):
+        try_layer(layer_kinds(4)["dense"], task, steps=0)
+    wrong = type(task)("x", torch.ones(2, 3, 4), task.train_y, task.test_x, task.test_y)
+    with pytest.raises(ValueError, match=r"rows have shape \(3, 4\), but \(8, 8\)"):
+        try_layer(layer_kinds(4)["dense"], wrong)

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nnvocab.compose.neurosymbolic_tasks import TASKS, intrusions, shortcut, species
+
+
+@pytest.mark.parametrize("make", TASKS, ids=lambda f: f.__name__)
+def test_a_task_is_balanced_repeatable_and_its_test_rows_are_its_own(make):
+    task, again = (make(torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(task.train_x, again.train_x)
+    assert torch.equal(task.test_x, again.test_x)
+    counts = torch.bincount(torch.cat([task.train_y, task.test_y])).float()
+    assert counts.max() - counts.min() <= 1
+    assert task.classes == len(counts)
+    assert len(task.train_x) == len(task.test_x)
+    assert not (task.train_x[:, None] == task.test_x[None]).all(-1).any()
+
+
+def test_the_shortcut_helps_in_training_and_not_in_the_test():
+    task = shortcut(torch.Generator().manual_seed(0))
+    guess = lambda x: (x[:, 3] > 0.5).long()  # noqa: E731
+    assert (guess(task.train_x) == task.train_y).all()
+    assert abs((guess(task.test_x) == task.test_y).float().mean() - 0.5) < 0.1
+
+
+@pytest.mark.parametrize("make", [intrusions, species])
+def test_what_is_novel_lies_apart_from_all_that_was_seen(make):
+    task = make(torch.Generator().manual_seed(0))
+    nearest = torch.cdist(task.novel_x, task.train_x).amin(1)
+    typical = torch.cdist(task.test_x, task.train_x).amin(1)
+    assert nearest.min() > typical.max()
