@@ -288,17 +288,17 @@ class Compose(Scene):
         self.play(FadeIn(says), *[Create(a) for a in arrows], run_time=0.8)
         self.play(*[FadeIn(row) for row in rows], run_time=0.7)
         self.wait(0.5)
-        self.play(
-            Transform(says, words("the gate looks at the same input and shares out one whole", 22).to_edge(DOWN)),
-            *[FadeIn(mark) for mark in marks],
-            run_time=0.7,
-        )
+        self.remove(says)
+        says = words("the gate looks at the same input and shares out one whole", 22).to_edge(DOWN)
+        self.add(says)
+        self.play(*[FadeIn(mark) for mark in marks], run_time=0.7)
         self.wait(0.6)
         for i in range(3):
             weighed = grid(mixed[i : i + 1], COLOUR["weight"], 0.8, 2).move_to(rows[i])
             self.play(Transform(rows[i], weighed), marks[i].animate.set_opacity(0.35), run_time=0.5)
+        self.remove(says)
+        self.add(words("what is left of each is added up", 22).to_edge(DOWN))
         self.play(
-            Transform(says, words("what is left of each is added up", 22).to_edge(DOWN)),
             *[row.copy().animate.move_to(out).set_opacity(0) for row in rows],
             FadeIn(out),
             run_time=0.9,
@@ -322,7 +322,10 @@ class Normalization(Scene):
             mean, deviation = x.mean(dim, keepdim=True), x.std(dim, keepdim=True, unbiased=False)
             done = grid((x - mean) / deviation, COLOUR["output"], 0.95, 1).move_to(table)
             now = grid(x, COLOUR["input"], 0.95).move_to(table)
-            self.play(Transform(table, now), Transform(title, words(name).to_edge(UP)), run_time=0.6)
+            self.remove(title)
+            title = words(name).to_edge(UP)
+            self.add(title)
+            self.play(Transform(table, now), run_time=0.6)
             for n in range(count):
                 picked = range(4 * n, 4 * n + 4) if dim else range(n, 12, 4)
                 m, d = float(mean.flatten()[n]), float(deviation.flatten()[n])
@@ -361,17 +364,19 @@ class Activation(Scene):
             zeros = int((y.abs() < 1e-6).sum())
             text = f"{name}: mean {float(y.mean()):.2f}, from {float(y.min()):.2f} to {float(y.max()):.2f}, {zeros} exact zeros"
             says = words(text.replace("-", "−").replace("−0.00", "0.00"), 22).to_edge(DOWN)
-            self.play(Transform(title, words(f"y = {name}(x)").to_edge(UP)), Create(curve), run_time=0.8)
+            self.remove(title)
+            title = words(f"y = {name}(x)").to_edge(UP)
+            self.add(title)
+            self.play(Create(curve), run_time=0.8)
             self.play(
                 *[d.animate.move_to(p).set_color(COLOUR["output"]) for d, p in zip(dots, at, strict=True)],
                 FadeIn(says),
                 run_time=0.9,
             )
             self.wait(0.9)
-            self.play(
-                FadeOut(curve), FadeOut(says), *[d.animate.move_to(p).set_color(COLOUR["input"]) for d, p in zip(dots, spots, strict=True)],
-                run_time=0.6,
-            )  # fmt: skip
+            if name != "tanh":
+                back = [d.animate.move_to(p).set_color(COLOUR["input"]) for d, p in zip(dots, spots, strict=True)]
+                self.play(FadeOut(curve), FadeOut(says), *back, run_time=0.6)
         self.wait(0.4)
 
 
