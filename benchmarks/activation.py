@@ -84,7 +84,7 @@ def cases() -> list[Case]:
             "Masked softmax",
             lambda: masked_softmax_fused(x, mask),
             lambda: torch.nan_to_num(torch.masked.softmax(x, -1, mask=mask)),
-            2.0,  # ours fills twice, so that no NaN arises on the way, forwards or back
+            1.05,  # ours fills twice, so that no NaN arises on the way, forwards or back, and pays for it
         ),
         (
             "Temperature softmax",

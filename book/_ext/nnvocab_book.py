@@ -179,6 +179,8 @@ def lighten_theme(out: Path) -> None:
         text = path.read_text(encoding="utf-8")
         used.update(re.findall(r"\bfa-[a-z0-9-]+", text))
         new = re.sub(r"\s*<script[^>]*scripts/fontawesome\.js[^>]*></script>", "", text)
+        if path.name != "search.html":  # the index of all words is wanted where one searches, and grows with the book
+            new = re.sub(r"\s*<script[^>]*(?:searchtools|language_data|searchindex)\.js[^>]*></script>", "", new)
         new = new.replace(
             '<summary><span class="toctree-toggle"', '<summary aria-label="Pages below"><span class="toctree-toggle"'
         )
