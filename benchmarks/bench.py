@@ -22,9 +22,10 @@ from typing import Any
 
 import torch
 
+from nnvocab import CHAPTERS
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
-CHAPTERS = ("layers", "compose", "convolution", "recurrent", "attention", "normalization", "activation", "som")
 
 
 @dataclass(frozen=True)
