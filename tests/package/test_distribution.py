@@ -23,14 +23,9 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
 
 def test_the_wheel_carries_everything_that_a_notebook_loads(wheel):
     names = set(wheel.namelist())
-    folders = ("nnvocab", "nnvocab/widgets", "nnvocab/weights")
-    for folder in folders:
-        for path in (ROOT / folder).iterdir():
-            if (
-                path.suffix in {".js", ".npz", ".bib", ".mplstyle", ".typed", ".safetensors", ".json"}
-                or path.name == "py.typed"
-            ):
-                assert f"{folder}/{path.name}" in names
+    wanted = [p for p in (ROOT / "nnvocab").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    assert {p.suffix for p in wanted} >= {".py", ".js", ".npz", ".yml", ".bib", ".mplstyle"}
+    assert [str(p) for p in wanted if str(p.relative_to(ROOT)) not in names] == []
     assert "nnvocab/py.typed" in names
     assert not [n for n in names if n.startswith(("tests", "book"))]
 
