@@ -54,12 +54,14 @@ def test_plays_and_steps(name, visit):
         forward, play = player.locator("button[aria-label^=Forward]"), player.locator("button").nth(1)
         scrub.focus()
         page.keyboard.press("Home")
+        page.wait_for_function("e => e.value === e.min", arg=scrub.element_handle(), timeout=10_000)
+        page.wait_for_timeout(100)
         start = scrub.get_attribute("aria-valuetext")
-        forward.click()
-        stepped = scrub.get_attribute("aria-valuetext")
-        assert stepped != start
+        seen = [scrub.element_handle(), start]
+        forward.click()  # what a click changes is drawn in the next frame
+        page.wait_for_function("([e, was]) => e.getAttribute('aria-valuetext') !== was", arg=seen, timeout=10_000)
         player.locator("button[aria-label^=Back]").click()
-        assert scrub.get_attribute("aria-valuetext") == start
+        page.wait_for_function("([e, was]) => e.getAttribute('aria-valuetext') === was", arg=seen, timeout=10_000)
         play.click()
         page.wait_for_function(
             "([e, was]) => e.getAttribute('aria-valuetext') !== was", arg=[scrub.element_handle(), start]
