@@ -76,3 +76,8 @@ def test_the_address_stands_in_one_place():
     for path in [*ROOT.glob("*.md"), ROOT / "CITATION.cff", *(ROOT / "book").rglob("*.ipynb")]:
         for found in re.findall(r"https://github\.com/[\w.-]+/nnvocab", path.read_text(encoding="utf-8")):
             assert found == address, path
+
+
+def test_no_file_of_the_package_is_over_300_lines():
+    long = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in (ROOT / "nnvocab").rglob("*.py")}
+    assert {name: lines for name, lines in long.items() if lines > 300} == {}

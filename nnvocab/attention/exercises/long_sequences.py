@@ -1,4 +1,4 @@
-"""The exercises on long sequences: tiles, patterns, linear time and latents. ``exercises.py`` loads them."""
+"""The exercises on long sequences: tiles, patterns, linear time and latents."""
 
 from __future__ import annotations
 
