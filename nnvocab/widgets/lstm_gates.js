@@ -138,7 +138,7 @@ export const clean = (text, vocabulary) => [...text.toLowerCase().replace(/[’�
 // ---- The figure ----
 const LANE = 26, WIDE = 70, LANES = 8;
 const CSS = `
-.lg-scroll{contain:layout style;overflow-x:auto;position:relative;scroll-padding:0 40px 0 70px}.lg-grid{position:relative;isolation:isolate;width:max-content;min-width:100%}
+.lg-scroll,.lg-gates,.lg-eq,.lg-guess,.lg-note{contain:layout paint style}.lg-scroll{overflow-x:auto;position:relative;scroll-padding:0 40px 0 70px}.lg-grid{position:relative;isolation:isolate;width:max-content;min-width:100%}
 .lg-row{display:flex}.lg-head{position:sticky;left:0;z-index:4;width:60px;flex:none;background:var(--paper);font-size:13px;color:var(--soft);display:flex;align-items:center}
 .lg-cap{position:sticky;left:0;width:fit-content;max-width:min(100cqw,100%);font-size:13px;color:var(--soft);padding:8px 4px 2px 0;z-index:4;line-height:1.3;background:var(--paper)}
 .lg-cap b,.lg-head b{color:var(--ink)}
@@ -160,7 +160,7 @@ const CSS = `
 .lg-gates .on .lg-gate{font-size:16px;font-weight:650;padding:10px 0 14px}.lg-gates .on [role=rowheader]{color:var(--state);font-weight:700}
 .lg-gate[aria-selected=true]{box-shadow:inset 0 0 0 2px var(--focus)}.lg-gate:focus-visible{outline-offset:-2px}
 .lg-gate.mid{background-image:linear-gradient(var(--state),var(--state))}
-.lg-eq{font-size:15px;line-height:1.75;min-width:0}.lg-eq p{margin:0 0 2px}.lg-eq i,.lg-cap i{font-family:Georgia,"DejaVu Serif",serif}.lg-eq sub{font-size:13px;line-height:1}
+.lg-eq{font-size:15px;line-height:1.75;min-width:0;padding:0 4px}.lg-eq p{margin:0 0 2px}.lg-eq i,.lg-cap i{font-family:Georgia,"DejaVu Serif",serif}.lg-eq sub{font-size:13px;line-height:1}
 .lg-eq .num{white-space:nowrap}.lg-eq .lit{background:var(--panel);border-radius:5px;box-shadow:0 0 0 3px var(--panel)}
 .nnv .lg-eq button{min-height:26px;min-width:26px;padding:0 5px;font-size:15px;line-height:1.4}
 .lg-terms{font-size:14px;color:var(--soft)}.lg-eq summary{cursor:pointer;font-size:14px;min-height:26px}.lg-all{columns:170px;font-size:13px;margin:0;padding:0;list-style:none;max-height:260px;overflow:auto}
@@ -309,7 +309,7 @@ function render({model, el}) {
   const quiz = h('div', {class: 'nnv-bar', role: 'group', 'aria-label': 'Predict'}, question, ['f', 'i', 'o'].map(g => button({label: NAMES[g], name: `The ${NAMES[g]} gate`, on: () => answer(g)})), verdict);
 
   // Controls.
-  const play = player(w, {length: T, get: step, set: v => put(model, {step: v}), rate: 2.5, names: word});
+  const play = player(w, {length: T, get: step, set: v => put(model, {step: v}), rate: 2, names: word});
   const unitText = k => { const found = notes.filter(o => o.unit === k); return `${k}${found.length ? ' · ' + found.map(o => o.name).join(', ') : ''}`; };
   const unitPick = choice({label: 'Unit', options: Array.from({length: H}, (_, k) => [k, unitText(k)]), value: unit(), on: k => put(model, {unit: k})});
   const targetPick = choice({label: 'Gradient of', options: targets.map(v => [v, {guess: 'each best guess', cell: 'the unit’s cell', hidden: 'all of h'}[v]]), value: target(), on: v => put(model, {target: v})});

@@ -6,39 +6,26 @@ import json
 
 import pytest
 import torch
-from axe_playwright_python.sync_playwright import Axe
 from torch import nn
 from torch.testing import assert_close
 
 from nnvocab.widgets import ActivationExplorer
 from nnvocab.widgets.activation_explorer import ACTIVATIONS, DEFAULTS, normals, sample, widths
 from nnvocab.widgets.base import module_text
-from tests.browser import exports, mount, widget_html
+from tests import browser as shared
+from tests.browser import MODEL, beside, check_legible, close_beside, exports, get, mount
 
 pytestmark = pytest.mark.browser
 TEXT = module_text("activation_explorer")
-MODEL = "document.querySelector('.nnv-host').model"
-
-
-@pytest.fixture(scope="module")
-def blank(browser):
-    page = browser.new_page()
-    yield page
-    page.close()
-
-
-def get(page, *names):
-    values = page.evaluate(f"names => names.map(n => {MODEL}.get(n))", list(names))
-    return values[0] if len(names) == 1 else values
 
 
 def settle(page):
     page.wait_for_timeout(80)  # what a slider changes is drawn 30 times a second
-    page.evaluate("() => new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))")
+    shared.settle(page)
 
 
 def put(page, **values):
-    page.evaluate(f"v => {{ for (const [k, x] of Object.entries(v)) {MODEL}.set(k, x); }}", values)
+    shared.put(page, **values)
     settle(page)
 
 
@@ -327,52 +314,25 @@ def test_values_out_of_range_are_held_inside(page):
 
 def test_two_on_a_page_keep_to_themselves(page):
     mount(page, ActivationExplorer())
-    other = widget_html(ActivationExplorer("relu"))
-    page.evaluate(
-        "async html => { const doc = new DOMParser().parseFromString(html, 'text/html'),"
-        " s = JSON.parse(doc.querySelector("
-        "'script[type*=state]').textContent).state.w.state, el = document.createElement('div'), d = {...s};"
-        " document.body.append(el); const m = {get: k => d[k], set: (k, v) => { d[k] = v; }, on() {}, off() {},"
-        " save_changes() {}}; const url = URL.createObjectURL(new Blob([s._esm], {type: 'text/javascript'}));"
-        " window.end = await (await import(url)).default.render({model: m, el}); }",
-        other,
-    )
-    assert page.locator(".nnv").count() == 2
-    page.locator(".nnv").nth(1).locator(".ae-list button").nth(9).click()
+    other = beside(page, ActivationExplorer("relu"))
+    other.locator(".ae-list button").nth(9).click()
     settle(page)
     assert get(page, "activation") == "gelu"
-    page.evaluate("window.end()")
+    close_beside(page)
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_nothing_serious_for_axe_and_it_fits_a_phone(browser, dark):
-    context = browser.new_context(viewport={"width": 390, "height": 844})
-    page = context.new_page()
+def test_nothing_serious_for_axe_and_it_fits_a_phone(phone, dark):
     widget = ActivationExplorer()
     widget.depth = 20
-    mount(page, widget, dark=dark)
+    mount(phone, widget, dark=dark)
     for activation, gain in (("gelu", 1.0), ("elu", 4.0), ("sigmoid", 0.1)):
-        put(page, activation=activation, gain=gain)
-        found = Axe().run(page).response["violations"]
-        assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")] == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        sizes = page.evaluate(
-            "[...document.querySelectorAll('.nnv *')].filter(e => e.tagName !== 'STYLE' && e.getClientRects().length &&"
-            " [...e.childNodes].some(c => c.nodeType === 3 && c.textContent.trim())).map(e =>"
-            " parseFloat(getComputedStyle(e).fontSize))"
-        )
-        assert min(sizes) >= 13
-        small = page.evaluate(
-            "[...document.querySelectorAll('.nnv button, .nnv input, .nnv select')].filter(e =>"
-            " e.getClientRects().length && !e.closest('label')).map(e => [e.outerHTML.slice(0, 80), "
-            "e.getBoundingClientRect()]).filter(([, r]) => r.width < 23.9 || r.height < 23.9).map(([x]) => x)"
-        )
-        assert small == []
-        wide = page.evaluate(
+        put(phone, activation=activation, gain=gain)
+        check_legible(phone)
+        wide = phone.evaluate(
             "[...document.querySelectorAll('.ae-line > *')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
         )
         assert wide == 0  # no number runs into the next
-    context.close()
 
 
 # ---- what is refused, and what stands still

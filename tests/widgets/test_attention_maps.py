@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from axe_playwright_python.sync_playwright import Axe
 from torch import nn
 from torch.testing import assert_close
 
@@ -16,33 +15,9 @@ from nnvocab.widgets import _tiny_transformer as tiny
 from nnvocab.widgets._attention_presets import PRESETS
 from nnvocab.widgets.attention_maps import MASKS, visible
 from nnvocab.widgets.base import module_text
-from tests.browser import exports, mount
+from tests.browser import MODEL, beside, check_legible, close_beside, exports, get, mount, put, settle
 
 TEXT = module_text("attention_maps")
-MODEL = "document.querySelector('.nnv-host').model"
-
-
-@pytest.fixture(scope="module")
-def blank(browser):
-    """A page to compute on."""
-    page = browser.new_page()
-    yield page
-    page.close()
-
-
-def get(page, *names):
-    values = page.evaluate(f"names => names.map(n => {MODEL}.get(n))", list(names))
-    return values[0] if len(names) == 1 else values
-
-
-def settle(page):
-    page.evaluate("() => new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))")
-    page.wait_for_selector(".am-card[aria-busy=true]", state="detached")  # its numbers may lag behind the hand
-
-
-def put(page, **values):
-    page.evaluate(f"v => {{ for (const [k, x] of Object.entries(v)) {MODEL}.set(k, x); }}", values)
-    settle(page)
 
 
 def card(page):
@@ -598,56 +573,26 @@ def test_more_heads_than_fit_are_shown_layer_by_layer(page):
     assert get(page, "layer") == 3 and page.locator(".am-heads b").first.inner_text() == "4·1"
 
 
-def test_two_on_a_page_keep_to_themselves(page, browser):
-    from tests.browser import widget_html
-
+def test_two_on_a_page_keep_to_themselves(page):
     mount(page, AttentionMaps(tokens="abc"))
-    other = widget_html(AttentionMaps(torch.eye(3)))
-    page.evaluate(
-        "async html => { const doc = new DOMParser().parseFromString(html, 'text/html'),"
-        " s = JSON.parse(doc.querySelector("
-        "'script[type*=state]').textContent).state.w.state, el = document.createElement('div'), d = {...s};"
-        " document.body.append(el); const m = {get: k => d[k], set: (k, v) => { d[k] = v; }, on() {}, off() {},"
-        " save_changes() {}}; const url = URL.createObjectURL(new Blob([s._esm], {type: 'text/javascript'}));"
-        " window.end = await (await import(url)).default.render({model: m, el}); }",
-        other,
-    )
-    assert page.locator(".nnv").count() == 2
-    page.locator(".nnv").nth(1).locator(".am-keys button").nth(1).click()
+    other = beside(page, AttentionMaps(torch.eye(3)))
+    other.locator(".am-keys button").nth(1).click()
     settle(page)
     assert get(page, "hidden") == []
-    page.evaluate("window.end()")
+    close_beside(page)
 
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("tab", ["given", "own"])
-def test_nothing_serious_for_axe_and_it_fits_a_phone(browser, dark, tab):
-    context = browser.new_context(viewport={"width": 390, "height": 844})
-    page = context.new_page()
+def test_nothing_serious_for_axe_and_it_fits_a_phone(phone, dark, tab):
     widget = AttentionMaps()
     widget.tab = tab
-    mount(page, widget, dark=dark)
-    found = Axe().run(page).response["violations"]
-    assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")] == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    sizes = page.evaluate(
-        "[...document.querySelectorAll('.nnv *')].filter(e => e.tagName !== 'STYLE' && e.getClientRects().length &&"
-        " [...e.childNodes].some(c => c.nodeType === 3 && c.textContent.trim())).map(e =>"
-        " parseFloat(getComputedStyle(e).fontSize))"
-    )
-    assert min(sizes) >= 13
-    small = page.evaluate(
-        "[...document.querySelectorAll('.nnv button, .nnv input, .nnv select, .nnv [role=gridcell]')].filter(e =>"
-        " e.getClientRects().length && !e.closest('label'))"
-        ".map(e => [e.outerHTML.slice(0, 80), e.getBoundingClientRect()])"
-        ".filter(([, r]) => r.width < 23.9 || r.height < 23.9).map(([x]) => x)"
-    )
-    assert small == []
+    mount(phone, widget, dark=dark)
+    check_legible(phone)
     if tab == "given":  # the map scrolls in its own frame, and keeps the chosen column in view
-        put(page, row=20, col=20)
-        cell, frame = (page.locator(x).bounding_box() for x in ("[role=gridcell].am-on", ".nnv-fig .nnv-fig"))
+        put(phone, row=20, col=20)
+        cell, frame = (phone.locator(x).bounding_box() for x in ("[role=gridcell].am-on", ".nnv-fig .nnv-fig"))
         assert frame["x"] <= cell["x"] and cell["x"] + cell["width"] <= frame["x"] + frame["width"] + 1
-    context.close()
 
 
 def test_a_reader_s_python_drives_the_figure_too(page):

@@ -15,19 +15,10 @@ from torch import nn
 from nnvocab.widgets import LSTMGates
 from nnvocab.widgets.base import module_text
 from nnvocab.widgets.lstm_gates import char_models, pack_cell
-from tests.browser import exports, mount, plain
+from tests.browser import MODEL, beside, check_legible, close_beside, exports, get, mount, plain, serious, settle
 
 pytestmark = pytest.mark.browser
 MODULE = module_text("lstm_gates")
-MODEL = "document.querySelector('.nnv-host').model"
-
-
-def state(page, key):
-    return page.evaluate(f"{MODEL}.get('{key}')")
-
-
-def settle(page):
-    page.evaluate("() => new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))")
 
 
 def close(found, wanted, tolerance=1e-5):
@@ -174,25 +165,25 @@ class TestShippedModels:
 class TestBrowser:
     def test_play_advances_and_pause_stops(self, page):
         mount(page, LSTMGates())
-        before = state(page, "step")
+        before = get(page, "step")
         page.get_by_role("button", name="Play").click()
         page.wait_for_function(f"{MODEL}.get('step') >= {before + 2}")
         page.get_by_role("button", name="Pause").click()
-        stopped = state(page, "step")
+        stopped = get(page, "step")
         page.wait_for_timeout(400)
-        assert state(page, "step") == stopped
+        assert get(page, "step") == stopped
 
     def test_step_buttons_the_scrubber_and_keys_move_in_time(self, page):
         mount(page, LSTMGates())
         page.get_by_role("button", name="Forward one character").click()
-        assert state(page, "step") == 10
+        assert get(page, "step") == 10
         page.get_by_role("slider", name="Go to character").fill("20")
-        assert state(page, "step") == 20
+        assert get(page, "step") == 20
         page.locator(".lg-text .lg-cell").nth(20).focus()
         page.keyboard.press("ArrowLeft")
-        assert state(page, "step") == 19
+        assert get(page, "step") == 19
         page.keyboard.press("Home")
-        assert state(page, "step") == 0
+        assert get(page, "step") == 0
         settle(page)
         assert page.locator('.lg-text .lg-cell[aria-selected="true"]').count() == 1
         assert "Character 1 is “t”" in page.locator(".lg-note").inner_text()
@@ -205,7 +196,7 @@ class TestBrowser:
         for gate, row in (("f", 1), ("o", 3)):
             page.locator(f'.lg-gate[aria-label^="unit {unit}, {"forget" if gate == "f" else "output"}"]').focus()
             settle(page)
-            assert state(page, "gate") == gate
+            assert get(page, "gate") == gate
             r, code = row * 32 + unit, widget.vocabulary.index(widget.text[9])
             shown = [
                 float(t.replace("−", "-").replace(" ", "").replace("+", ""))
@@ -227,7 +218,7 @@ class TestBrowser:
         mount(page, widget)
         page.get_by_role("textbox").fill('An "Int')
         settle(page)
-        assert state(page, "text") == 'an "int' and state(page, "step") == 6
+        assert get(page, "text") == 'an "int' and get(page, "step") == 6
         assert page.locator(".lg-text .lg-cell").count() == 7
         models, report = char_models()
         x = torch.eye(len(report["vocabulary"]))[[report["vocabulary"].index(c) for c in 'an "int']]
@@ -237,10 +228,10 @@ class TestBrowser:
             assert page.locator(".lg-guess .chip b").nth(5 * row).inner_text() == (best if best != " " else "␣")
         page.get_by_role("button", name="Add the LSTM’s guess to the text").click()
         settle(page)
-        assert len(state(page, "text")) == 8
+        assert len(get(page, "text")) == 8
         page.get_by_role("textbox").fill("naïve")
         settle(page)
-        assert state(page, "text") == "nave" and "ï" in page.locator(".lg-note").inner_text()
+        assert get(page, "text") == "nave" and "ï" in page.locator(".lg-note").inner_text()
 
     def test_three_rows_are_lit_with_numbers_up_to_the_chosen_step(self, page):
         widget = LSTMGates()
@@ -252,17 +243,17 @@ class TestBrowser:
             np.testing.assert_allclose(numbers, share.numpy(), atol=0.51)
         page.get_by_role("combobox", name="Gradient of").select_option("1")
         settle(page)
-        assert state(page, "target") == "cell" and page.locator(".lg-grad:visible").count() == 1
+        assert get(page, "target") == "cell" and page.locator(".lg-grad:visible").count() == 1
 
     def test_choosing_a_lane_enlarges_its_unit(self, page):
         mount(page, LSTMGates())
         page.locator(".lg-lane").nth(2).locator(".lg-cell").nth(4).click()
         settle(page)
-        assert state(page, "unit") % 8 == 2 and state(page, "step") == 4
+        assert get(page, "unit") % 8 == 2 and get(page, "step") == 4
         assert "on" in page.locator(".lg-lane").nth(2).get_attribute("class")
         page.keyboard.press("ArrowDown")
         settle(page)
-        assert state(page, "unit") % 8 == 3
+        assert get(page, "unit") % 8 == 3
 
     def test_predicting_asks_before_it_reveals(self, page):
         widget = LSTMGates()
@@ -273,7 +264,7 @@ class TestBrowser:
         lowest = min(at, key=at.get)
         page.get_by_role("button", name=f"The {({'f': 'forget', 'i': 'input', 'o': 'output'})[lowest]} gate").click()
         settle(page)
-        assert state(page, "step") == 10
+        assert get(page, "step") == 10
         assert page.get_by_role("group", name="Predict").get_by_role("status").inner_text().startswith("Right")
 
     def test_the_address_sets_the_state_on_load_and_when_followed(self, page, tmp_path):
@@ -283,7 +274,7 @@ class TestBrowser:
             path=tmp_path / "w.html",
             query="#LSTMGates?text=a%20%22name%22%20is&step=5&unit=3&gate=o",
         )
-        assert [state(page, k) for k in ("text", "step", "unit", "gate")] == ['a "name" is', 5, 3, "o"]
+        assert [get(page, k) for k in ("text", "step", "unit", "gate")] == ['a "name" is', 5, 3, "o"]
         page.evaluate("location.hash = '#LSTMGates?step=2&unit=99&target=cell'")
         page.wait_for_function(f"{MODEL}.get('step') === 2")
         settle(page)
@@ -303,55 +294,36 @@ class TestBrowser:
             numbers = [int(t) for t in page.locator(".lg-grad").nth(row).locator("span").all_inner_texts()]
             np.testing.assert_allclose(numbers, (100 * values / values.max()).numpy(), atol=0.51)
 
-    def test_two_on_a_page_do_not_disturb_each_other(self, page):
+    def test_two_on_a_page_keep_to_themselves(self, page):
         mount(page, LSTMGates())
-        page.evaluate(
-            "async () => { const first = document.querySelector('.nnv-host'), view = document.querySelector('script[type$=\"view+json\"]');"
-            " const data = JSON.parse(document.querySelector('script[type$=\"state+json\"]').textContent).state.w.state, own = {...data}, on = {};"
-            " const model = {get: k => own[k], set: (k, v) => { own[k] = v; (on['change:' + k] ?? []).forEach(f => f()); }, on: (e, f) => (on[e] ??= []).push(f), off() {}, save_changes() {}};"
-            " const el = document.createElement('div'); el.id = 'second'; first.after(el); el.model = model;"
-            " el.stop = (await import(URL.createObjectURL(new Blob([data._esm], {type: 'text/javascript'})))).default.render({model, el}); }"
-        )
-        page.locator("#second").get_by_role("button", name="Forward one character").click()
-        assert page.evaluate("document.querySelector('#second').model.get('step')") == 10 and state(page, "step") == 9
-        page.evaluate("document.querySelector('#second').stop()")
+        other = beside(page, LSTMGates())
+        other.get_by_role("button", name="Forward one character").click()
+        assert other.evaluate("e => e.model.get('step')") == 10
+        assert get(page, "step") == 9
+        close_beside(page)
 
     @pytest.mark.parametrize("dark", [False, True])
     def test_axe_finds_nothing_serious(self, page, dark):
-        from axe_playwright_python.sync_playwright import Axe
-
         widget = LSTMGates()
         widget.ask = True
         mount(page, widget, dark=dark)
         page.locator("summary").click()
         settle(page)
-        found = [v for v in Axe().run(page).response["violations"] if v["impact"] in {"serious", "critical"}]
-        assert found == [], [(v["id"], v["nodes"][0]["html"]) for v in found]
+        assert serious(page) == []
 
     @pytest.mark.parametrize("own", [False, True])
-    def test_a_phone_shows_it_without_overflow_and_legibly(self, page, own):
-        page.set_viewport_size({"width": 390, "height": 844})
+    def test_nothing_serious_for_axe_and_it_fits_a_phone(self, phone, own):
         widget = LSTMGates(nn.LSTM(3, 20), torch.randn(30, 3)) if own else LSTMGates()
         widget.ask = True
-        mount(page, widget)
-        settle(page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        sizes = page.evaluate(
-            "[...document.querySelectorAll('.nnv *')].filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) && e.tagName !== 'STYLE'"
-            " && e.checkVisibility()).map(e => [parseFloat(getComputedStyle(e).fontSize), e.outerHTML.slice(0, 80)]).filter(([size]) => size < 13)"
-        )
-        assert sizes == []
-        small = page.evaluate(
-            "[...document.querySelectorAll('.nnv button, .nnv input, .nnv select, .nnv summary, .nnv [role=gridcell]')].filter(e => e.checkVisibility())"
-            ".map(e => [e.getBoundingClientRect(), e.outerHTML.slice(0, 80)]).filter(([r, t]) => (r.width < 24 || r.height < 24) && !t.includes('checkbox')).map(x => x[1])"
-        )
-        assert small == []
+        mount(phone, widget, dark=own)
+        settle(phone)
+        check_legible(phone)
 
     def test_nothing_moves_by_itself_and_a_step_is_cheap(self, page):
         mount(page, LSTMGates())
-        before = state(page, "step")
+        before = get(page, "step")
         page.wait_for_timeout(300)
-        assert state(page, "step") == before
+        assert get(page, "step") == before
         nodes = page.evaluate(
             f"async () => {{ let added = 0; const o = new MutationObserver(l => l.forEach(m => m.addedNodes.forEach(n => added += n.nodeType === 1)));"
             f" o.observe(document.querySelector('.nnv'), {{childList: true, subtree: true}});"

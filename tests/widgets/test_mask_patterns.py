@@ -5,38 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from axe_playwright_python.sync_playwright import Axe
 
 from nnvocab.widgets import MaskPatterns
 from nnvocab.widgets.base import module_text
 from nnvocab.widgets.mask_patterns import PATTERNS, uniform
-from tests.browser import exports, mount, widget_html
+from tests.browser import MODEL, beside, check_legible, close_beside, exports, get, mount, put, settle
 
 TEXT = module_text("mask_patterns")
-MODEL = "document.querySelector('.nnv-host').model"
 TRAITS = "causal window dilation global_tokens random_keys seed stride summary unit split".split()
-
-
-@pytest.fixture(scope="module")
-def blank(browser):
-    """A page to compute on."""
-    page = browser.new_page()
-    yield page
-    page.close()
-
-
-def get(page, *names):
-    values = page.evaluate(f"names => names.map(n => {MODEL}.get(n))", list(names))
-    return values[0] if len(names) == 1 else values
-
-
-def settle(page):
-    page.evaluate("() => new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))")
-
-
-def put(page, **values):
-    page.evaluate(f"v => {{ for (const [k, x] of Object.entries(v)) {MODEL}.set(k, x); }}", values)
-    settle(page)
 
 
 def words(page):
@@ -436,50 +412,23 @@ def test_the_address_sets_the_state(page, tmp_path):
 
 def test_two_on_a_page_keep_to_themselves(page):
     mount(page, MaskPatterns(T=6))
-    page.evaluate(
-        "async html => { const doc = new DOMParser().parseFromString(html, 'text/html'),"
-        " s = JSON.parse(doc.querySelector("
-        "'script[type*=state]').textContent).state.w.state, el = document.createElement('div'), d = {...s};"
-        " document.body.append(el); const m = {get: k => d[k], set: (k, v) => { d[k] = v; }, on() {}, off() {},"
-        " save_changes() {}}; const url = URL.createObjectURL(new Blob([s._esm], {type: 'text/javascript'}));"
-        " window.end = await (await import(url)).default.render({model: m, el}); }",
-        widget_html(MaskPatterns(torch.eye(3).bool())),
-    )
-    assert page.locator(".nnv").count() == 2
-    page.locator(".nnv").nth(1).locator("text=Open all").click()
+    other = beside(page, MaskPatterns(torch.eye(3).bool()))
+    other.locator("text=Open all").click()
     settle(page)
     assert get(page, "pattern") == "window"
-    page.evaluate("window.end()")
+    close_beside(page)
 
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("pattern", ["bigbird", "drawn"])
-def test_nothing_serious_for_axe_and_it_fits_a_phone(browser, dark, pattern):
-    context = browser.new_context(viewport={"width": 390, "height": 844})
-    page = context.new_page()
+def test_nothing_serious_for_axe_and_it_fits_a_phone(phone, dark, pattern):
     widget = MaskPatterns(torch.ones(20, 20).tril().bool() if pattern == "drawn" else None)
     widget.pattern = pattern
-    mount(page, widget, dark=dark)
-    found = Axe().run(page).response["violations"]
-    assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")] == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    sizes = page.evaluate(
-        "[...document.querySelectorAll('.nnv *')].filter(e => e.tagName !== 'STYLE' && e.getClientRects().length &&"
-        " [...e.childNodes].some(c => c.nodeType === 3 && c.textContent.trim())).map(e =>"
-        " parseFloat(getComputedStyle(e).fontSize))"
-    )
-    assert min(sizes) >= 13
-    small = page.evaluate(
-        "[...document.querySelectorAll('.nnv button, .nnv input, .nnv select, .nnv [role=gridcell]')].filter(e =>"
-        " e.getClientRects().length && !e.closest('label'))"
-        ".map(e => [e.outerHTML.slice(0, 80), e.getBoundingClientRect()])"
-        ".filter(([, r]) => r.width < 23.9 || r.height < 23.9).map(([x]) => x)"
-    )
-    assert small == []
-    put(page, row=3, col=15)
-    cell, frame = (page.locator(x).first.bounding_box() for x in ("[aria-selected=true]", ".nnv-fig .nnv-fig"))
+    mount(phone, widget, dark=dark)
+    check_legible(phone)
+    put(phone, row=3, col=15)
+    cell, frame = (phone.locator(x).first.bounding_box() for x in ("[aria-selected=true]", ".nnv-fig .nnv-fig"))
     assert frame["x"] <= cell["x"] and cell["x"] + cell["width"] <= frame["x"] + frame["width"] + 1
-    context.close()
 
 
 def test_the_state_is_small_and_its_picture_and_text_stand_still():

@@ -8,40 +8,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from axe_playwright_python.sync_playwright import Axe
 from torch import nn
 from torch.testing import assert_close
 
 from nnvocab.widgets import NormalizationAxes
 from nnvocab.widgets.base import module_text
 from nnvocab.widgets.normalization_axes import KINDS, photographs
-from tests.browser import exports, mount, widget_html
+from tests.browser import MODEL, beside, check_legible, close_beside, exports, get, mount, put, settle
 
 pytestmark = pytest.mark.browser
 TEXT = module_text("normalization_axes")
-MODEL = "document.querySelector('.nnv-host').model"
-
-
-@pytest.fixture(scope="module")
-def blank(browser):
-    page = browser.new_page()
-    yield page
-    page.close()
-
-
-def get(page, *names):
-    values = page.evaluate(f"names => names.map(n => {MODEL}.get(n))", list(names))
-    return values[0] if len(names) == 1 else values
-
-
-def settle(page):
-    page.evaluate("() => new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))")
-    page.wait_for_selector(".na-lower[aria-busy=true]", state="detached")  # its numbers may lag behind the hand
-
-
-def put(page, **values):
-    page.evaluate(f"v => {{ for (const [k, x] of Object.entries(v)) {MODEL}.set(k, x); }}", values)
-    settle(page)
 
 
 def cases():
@@ -311,49 +287,22 @@ def test_values_out_of_range_are_held_inside(page):
 
 def test_two_on_a_page_keep_to_themselves(page):
     mount(page, NormalizationAxes())
-    other = widget_html(NormalizationAxes(torch.randn(2, 2, 3)))
-    page.evaluate(
-        "async html => { const doc = new DOMParser().parseFromString(html, 'text/html'),"
-        " s = JSON.parse(doc.querySelector("
-        "'script[type*=state]').textContent).state.w.state, el = document.createElement('div'), d = {...s};"
-        " document.body.append(el); const m = {get: k => d[k], set: (k, v) => { d[k] = v; }, on() {}, off() {},"
-        " save_changes() {}}; const url = URL.createObjectURL(new Blob([s._esm], {type: 'text/javascript'}));"
-        " window.end = await (await import(url)).default.render({model: m, el}); }",
-        other,
-    )
-    assert page.locator(".nnv").count() == 2
-    page.locator(".nnv").nth(1).locator(".na-tabs button").nth(3).click()
+    other = beside(page, NormalizationAxes(torch.randn(2, 2, 3)))
+    other.locator(".na-tabs button").nth(3).click()
     settle(page)
     assert get(page, "kind") == "batch"
-    page.evaluate("window.end()")
+    close_beside(page)
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_nothing_serious_for_axe_and_it_fits_a_phone(browser, dark):
-    context = browser.new_context(viewport={"width": 390, "height": 844})
-    page = context.new_page()
-    mount(page, NormalizationAxes(), dark=dark)
+def test_nothing_serious_for_axe_and_it_fits_a_phone(phone, dark):
+    mount(phone, NormalizationAxes(), dark=dark)
     for width in (390, 1000):
-        page.set_viewport_size({"width": width, "height": 844})
+        phone.set_viewport_size({"width": width, "height": 844})
         for kind, view in (("batch", "before"), ("layer", "after")):
-            put(page, kind=kind, view=view)
-            page.wait_for_timeout(250)
-            found = Axe().run(page).response["violations"]
-            assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")] == []
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-            sizes = page.evaluate(
-                "[...document.querySelectorAll('.nnv *')].filter(e => e.tagName !== 'STYLE' && e.getClientRects().length"
-                " && [...e.childNodes].some(c => c.nodeType === 3 && c.textContent.trim())).map(e =>"
-                " parseFloat(getComputedStyle(e).fontSize))"
-            )
-            assert min(sizes) >= 13
-            small = page.evaluate(
-                "[...document.querySelectorAll('.nnv button, .nnv input, .nnv select, .nnv [role=gridcell]')].filter(e =>"
-                " e.getClientRects().length && !e.closest('label')).map(e => [e.outerHTML.slice(0, 80), "
-                "e.getBoundingClientRect()]).filter(([, r]) => r.width < 23.9 || r.height < 23.9).map(([x]) => x)"
-            )
-            assert small == []
-    context.close()
+            put(phone, kind=kind, view=view)
+            phone.wait_for_timeout(250)
+            check_legible(phone)
 
 
 # ---- what is refused, and what stands still

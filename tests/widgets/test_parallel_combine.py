@@ -7,43 +7,19 @@ import entmax
 import numpy as np
 import pytest
 import torch
-from axe_playwright_python.sync_playwright import Axe
 from torch import nn
 from torch.testing import assert_close
 
 from nnvocab.widgets import ParallelCombine
 from nnvocab.widgets.base import module_text
 from nnvocab.widgets.parallel_combine import KINDS, MODES
-from tests.browser import exports, mount, widget_html
+from tests.browser import MODEL, beside, check_legible, close_beside, exports, get, mount, put, settle
 
 TEXT = module_text("parallel_combine")
-MODEL = "document.querySelector('.nnv-host').model"
 RUN = (
     "(m, spec, o) => { const f = m.forward(spec, o), g = o.g ?? f.out.map((_, j) => Math.sin(3 * j + 1));"
     " return {f, g, b: m.backward(spec, f, g, o)}; }"
 )
-
-
-@pytest.fixture(scope="module")
-def blank(browser):
-    """A page to compute on."""
-    page = browser.new_page()
-    yield page
-    page.close()
-
-
-def get(page, *names):
-    values = page.evaluate(f"names => names.map(n => {MODEL}.get(n))", list(names))
-    return values[0] if len(names) == 1 else values
-
-
-def settle(page):
-    page.evaluate("() => new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))")
-
-
-def put(page, **values):
-    page.evaluate(f"v => {{ for (const [k, x] of Object.entries(v)) {MODEL}.set(k, x); }}", values)
-    settle(page)
 
 
 def say(page):
@@ -454,47 +430,20 @@ def test_the_address_sets_the_state(page, tmp_path):
 
 def test_two_on_a_page_keep_to_themselves(page):
     mount(page, ParallelCombine())
-    page.evaluate(
-        "async html => { const doc = new DOMParser().parseFromString(html, 'text/html'),"
-        " s = JSON.parse(doc.querySelector("
-        "'script[type*=state]').textContent).state.w.state, el = document.createElement('div'), d = {...s};"
-        " document.body.append(el); const m = {get: k => d[k], set: (k, v) => { d[k] = v; }, on() {}, off() {},"
-        " save_changes() {}}; const url = URL.createObjectURL(new Blob([s._esm], {type: 'text/javascript'}));"
-        " window.end = await (await import(url)).default.render({model: m, el}); }",
-        widget_html(ParallelCombine([[1, 2], [3, 4]])),
-    )
-    assert page.locator(".nnv").count() == 2
-    page.locator(".nnv").nth(1).locator("input[type=checkbox]").first.check()
+    other = beside(page, ParallelCombine([[1, 2], [3, 4]]))
+    other.locator("input[type=checkbox]").first.check()
     settle(page)
     assert get(page, "frozen") == []
-    page.evaluate("window.end()")
+    close_beside(page)
 
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("mode", ["filter", "grid_scatter"])
-def test_nothing_serious_for_axe_and_it_fits_a_phone(browser, dark, mode):
-    context = browser.new_context(viewport={"width": 390, "height": 844})
-    page = context.new_page()
+def test_nothing_serious_for_axe_and_it_fits_a_phone(phone, dark, mode):
     widget = ParallelCombine()
     widget.preset, widget.mode = "unequal", mode
-    mount(page, widget, dark=dark)
-    found = Axe().run(page).response["violations"]
-    assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")] == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    sizes = page.evaluate(
-        "[...document.querySelectorAll('.nnv *')].filter(e => e.tagName !== 'STYLE' && e.getClientRects().length &&"
-        " [...e.childNodes].some(c => c.nodeType === 3 && c.textContent.trim())).map(e =>"
-        " parseFloat(getComputedStyle(e).fontSize))"
-    )
-    assert min(sizes) >= 13
-    small = page.evaluate(
-        "[...document.querySelectorAll('.nnv button, .nnv input, .nnv select, .nnv [role=button]')].filter(e =>"
-        " e.getClientRects().length && !e.closest('label'))"
-        ".map(e => [e.outerHTML.slice(0, 80), e.getBoundingClientRect()])"
-        ".filter(([, r]) => r.width < 23.9 || r.height < 23.9).map(([x]) => x)"
-    )
-    assert small == []
-    context.close()
+    mount(phone, widget, dark=dark)
+    check_legible(phone)
 
 
 def test_the_state_is_small_and_its_picture_and_text_stand_still():

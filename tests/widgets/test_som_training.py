@@ -15,24 +15,12 @@ from nnvocab.som.schedule import decay, neighbourhood
 from nnvocab.widgets import SOMTraining
 from nnvocab.widgets.base import module_text
 from nnvocab.widgets.som_samples import builtin, seen, unpacked
-from tests.browser import exports, mount, plain
+from tests.browser import MODEL, beside, check_legible, close_beside, exports, get, mount, plain
 
 MODULE = module_text("som_training")
 KINDS, TOPOLOGIES = ("gaussian", "bubble", "mexican_hat"), ("rectangular", "hexagonal")
-MODEL = "document.querySelector('.nnv-host').model"
-
-SMALL_TEXT = """() => [...document.querySelectorAll('.nnv *')].filter(e => !['STYLE', 'SCRIPT'].includes(e.tagName)
-  && [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
-  .filter(e => parseFloat(getComputedStyle(e).fontSize) < 13).map(e => e.outerHTML.slice(0, 80))"""
-SMALL_TARGETS = """() => [...document.querySelectorAll('.nnv :is(button, select, label, [role=gridcell], summary)')]
-  .filter(e => { const r = e.getBoundingClientRect(); return r.width && Math.min(r.width, r.height) < 24; })
-  .map(e => e.outerHTML.slice(0, 80))"""
 
 pytestmark = pytest.mark.browser
-
-
-def trait(page, name):
-    return page.evaluate(f"{MODEL}.get('{name}')")
 
 
 def settled(page, name, value):
@@ -145,7 +133,7 @@ def test_a_map_of_the_package_goes_on_from_its_own_prototypes(page):
     assert (widget.shape, widget.topology, widget.neighbourhood) == ([3, 4], "hexagonal", "bubble")
     widget.step = 5
     mount(page, widget)
-    history = trait(page, "history") or [[0, {k: trait(page, k) for k in ("shape", "rate")}]]
+    history = get(page, "history") or [[0, {k: get(page, k) for k in ("shape", "rate")}]]
     assert history[0][1]["shape"] == [3, 4]
     assert_allclose(unpacked(widget.datasets["yours"]), samples, atol=1e-7)
     for t in range(5):
@@ -171,7 +159,7 @@ def test_plays_pauses_steps_back_and_forward_and_scrubs(page):
     page.wait_for_function(f"{MODEL}.get('step') > 8")
     page.get_by_role("button", name="Pause").click()
     frames(page)
-    at = trait(page, "step")
+    at = get(page, "step")
     page.wait_for_function(f"document.querySelector('.som-eq').innerText.includes('Step {at}:')")
     page.get_by_role("button", name="Forward one step").click()
     settled(page, "step", at + 1)
@@ -212,25 +200,25 @@ def test_settings_act_at_once_and_do_not_restart(page):
     page.wait_for_function("document.querySelector('.som-eq').innerText.includes('Step 300:')")
     page.get_by_label("Rate α").first.fill("0.9")
     frames(page)
-    assert trait(page, "step") == 300
-    assert trait(page, "history")[-1] == [300, {"rate": 0.9}]
+    assert get(page, "step") == 300
+    assert get(page, "history")[-1] == [300, {"rate": 0.9}]
     page.get_by_label("Neighbourhood", exact=True).select_option(label="bubble")
     page.get_by_label("Lattice", exact=True).select_option(label="hexagonal")
     frames(page)
-    assert trait(page, "history")[-1] == [300, {"rate": 0.9, "neighbourhood": "bubble", "topology": "hexagonal"}]
+    assert get(page, "history")[-1] == [300, {"rate": 0.9, "neighbourhood": "bubble", "topology": "hexagonal"}]
     page.get_by_text("More: lattice size").click()
     page.get_by_label("Rows").fill("5")
     frames(page)
-    assert trait(page, "shape") == [5, 10]
+    assert get(page, "shape") == [5, 10]
     assert page.get_by_role("gridcell").count() == 50
     page.get_by_role("button", name="Forward one step").click()
     settled(page, "step", 301)
-    widget.history, widget.step = trait(page, "history"), 301
+    widget.history, widget.step = get(page, "history"), 301
     assert widget.train(301)[1:] == ([5, 10], "hexagonal")
     page.get_by_label("Lattice", exact=True).select_option(label="chain")
     frames(page)
-    assert trait(page, "shape") == [1, 50]
-    assert trait(page, "step") == 301
+    assert get(page, "shape") == [1, 50]
+    assert get(page, "step") == 301
 
 
 def test_every_data_set_and_view_draws_and_a_chain_and_batch_learning_run(page):
@@ -239,7 +227,7 @@ def test_every_data_set_and_view_draws_and_a_chain_and_batch_learning_run(page):
     for name, data in builtin().items():
         page.get_by_label("Data", exact=True).select_option(label=data["title"])
         frames(page)
-        assert (trait(page, "data"), trait(page, "step")) == (name, 0)
+        assert (get(page, "data"), get(page, "step")) == (name, 0)
         shows = page.get_by_label("Shows")
         for option in shows.locator("option").all_inner_texts():
             shows.select_option(label=option)
@@ -250,7 +238,7 @@ def test_every_data_set_and_view_draws_and_a_chain_and_batch_learning_run(page):
     assert "becomes their mean" in lines(page)
     page.get_by_label("Neighbourhood", exact=True).select_option(label="Mexican hat")
     frames(page)
-    assert trait(page, "mode") == "online"
+    assert get(page, "mode") == "online"
     assert "one sample a step again" in lines(page)
 
 
@@ -259,8 +247,8 @@ def test_a_new_start_changes_the_seed_and_nothing_else(page):
     first = lines(page)
     page.get_by_role("button", name="New start with another seed").click()
     frames(page)
-    assert trait(page, "seed") == 1
-    assert trait(page, "rate") == 0.5
+    assert get(page, "seed") == 1
+    assert get(page, "rate") == 0.5
     assert lines(page) != first
 
 
@@ -287,13 +275,13 @@ def test_three_dimensions_turn_by_arrow_keys_and_by_dragging(page):
     stage.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowUp")
-    assert (trait(page, "turn"), trait(page, "tilt")) == (-27, 14)
+    assert (get(page, "turn"), get(page, "tilt")) == (-27, 14)
     box = stage.bounding_box()
     page.mouse.move(box["x"] + 60, box["y"] + 60)
     page.mouse.down()
     page.mouse.move(box["x"] + 110, box["y"] + 60, steps=3)
     page.mouse.up()
-    assert trait(page, "turn") == 3
+    assert get(page, "turn") == 3
 
 
 def test_hides_the_winner_until_the_reader_has_guessed(page):
@@ -314,11 +302,11 @@ def test_the_address_sets_the_state_and_a_link_in_the_text_replays_it(page, tmp_
     assert page.get_by_role("gridcell").count() == 24
     page.evaluate("location.hash = '#SOMTraining?data=square&neighbourhood=bubble&step=25'")
     page.wait_for_function("document.querySelector('.som-eq').innerText.includes('Step 25:')")
-    assert trait(page, "history") == [[0, trait(page, "history")[0][1]]]
-    assert trait(page, "history")[0][1]["neighbourhood"] == "bubble"
+    assert get(page, "history") == [[0, get(page, "history")[0][1]]]
+    assert get(page, "history")[0][1]["neighbourhood"] == "bubble"
     page.evaluate("location.hash = '#SOMTraining?topology=nonsense&rate=-3&data=none&step=99999999'")
     frames(page, 4)
-    assert trait(page, "step") <= 2000
+    assert get(page, "step") <= 2000
 
 
 def test_a_map_that_flies_apart_is_said_to(page):
@@ -335,40 +323,24 @@ def test_a_map_that_flies_apart_is_said_to(page):
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_axe_finds_nothing_and_a_phone_shows_all_of_it(browser, dark):
-    from axe_playwright_python.sync_playwright import Axe
-
-    context = browser.new_context(viewport={"width": 390, "height": 844})
-    page = context.new_page()
+def test_nothing_serious_for_axe_and_it_fits_a_phone(phone, dark):
     for data in ("digits", "moons"):
         widget = SOMTraining(data=data)
         widget.topology = "hexagonal"
-        mount(page, widget, dark=dark)
-        page.get_by_text("More: lattice size").click()
-        frames(page)
-        found = [v for v in Axe().run(page).response["violations"] if v["impact"] in ("serious", "critical")]
-        assert [(v["id"], [n["html"][:90] for n in v["nodes"]]) for v in found] == []
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        assert page.evaluate(SMALL_TEXT) == []
-        assert page.evaluate(SMALL_TARGETS) == []
-    context.close()
+        mount(phone, widget, dark=dark)
+        phone.get_by_text("More: lattice size").click()
+        frames(phone)
+        check_legible(phone)
 
 
-def test_two_on_a_page_do_not_disturb_each_other(page):
-    from tests.browser import widget_html
-
-    one = widget_html(SOMTraining(data="moons"))
-    page.set_content(
-        one.replace(
-            "</main>",
-            f"{re.search(r'<script type=.application/vnd.jupyter.widget-view.*?</script>', one).group()}</main>",
-        )
-    )
-    page.wait_for_function("document.querySelectorAll('.nnv-host[data-drawn]').length === 2")
-    page.get_by_role("button", name="Forward one step").first.click()
+def test_two_on_a_page_keep_to_themselves(page):
+    mount(page, SOMTraining(data="moons"))
+    other = beside(page, SOMTraining(data="moons"))
+    page.locator(".nnv-host").get_by_role("button", name="Forward one step").click()
     frames(page)
-    assert page.evaluate("[...document.querySelectorAll('.nnv-host')].map(e => e.model.get('step'))") == [1, 0]
+    assert [get(page, "step"), other.evaluate("e => e.model.get('step')")] == [1, 0]
     assert page.locator("p", has_text="Step 1:").count() == 1
+    close_beside(page)
 
 
 # ------------------------------------------------------------------------------------------------------ in Python
