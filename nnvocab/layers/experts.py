@@ -93,7 +93,7 @@ def dispatch(
         rows = x.index_select(0, order % N)  # (k*N, C): choice j*N + n belongs to token n
         back = torch.empty_like(order).scatter_(0, order, torch.arange(k * N, device=x.device))
         out = network.groups(rows, count).index_select(0, back).view(k, N, x.shape[1])
-        return torch.einsum("kn,knc->nc", weights.T, out)
+        return (weights.T.unsqueeze(-1) * out).sum(dim=0)
     E = len(network.down)
     choice = experts.T.reshape(-1)
     taken = place < capacity  # (k*N,)
@@ -108,61 +108,86 @@ def dispatch(
         F.pad(x, (0, 0, 0, 1)).index_select(0, sitting).view(E, capacity, x.shape[1])
     )  # (E, capacity, C)
     out = F.pad(out.flatten(0, 1), (0, 0, 0, 1)).index_select(0, seat).view(k, N, x.shape[1])
-    return torch.einsum("kn,knc->nc", weights.T, out)
+    return (weights.T.unsqueeze(-1) * out).sum(dim=0)
 
 
-class _GroupedLinear(torch.autograd.Function):
-    """One product a group, written in place: neither outputs nor gradients are stacked from parts."""
+class _SwiGLUGroups(torch.autograd.Function):
+    """A group of rows after the other through its own expert, so that what lies between is still in the cache.
 
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor, lengths: list[int]) -> Tensor:
-        y = x.new_empty(len(x), weight.shape[1])
-        for a, b, w in zip(x.split(lengths), y.split(lengths), weight.unbind(), strict=True):
-            torch.mm(a, w.T, out=b)
-        return y
+    Outputs and gradients are written in place, not stacked from parts; of what lies between, only the first product
+    is kept for the way back, and that only if it is ``recorded``.
+    """
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, list[int]], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:2])
-        ctx.lengths = inputs[2]
+    def forward(
+        x: Tensor,
+        gate_up: Tensor,
+        down: Tensor,
+        gate_up_bias: Tensor | None,
+        down_bias: Tensor | None,
+        keep: Tensor | None,
+        lengths: list[int],
+        recorded: bool,
+    ) -> tuple[Tensor, Tensor]:
+        y = x.new_empty(len(x), down.shape[1])
+        hidden = x.new_empty(len(x) if recorded else max(lengths), gate_up.shape[1])
+        start = 0
+        for e, length in enumerate(lengths):
+            rows = slice(start, start := start + length)
+            here = hidden[rows] if recorded else hidden[:length]  # (M_e, 2F)
+            torch.mm(x[rows], gate_up[e].T, out=here)
+            if gate_up_bias is not None:
+                here += gate_up_bias[e]
+            gate, up = here.chunk(2, dim=-1)
+            act = F.silu(gate).mul_(up)  # (M_e, F)
+            if keep is not None:
+                act *= keep[rows]
+            torch.mm(act, down[e].T, out=y[rows])
+            if down_bias is not None:
+                y[rows] += down_bias[e]
+        return y, hidden
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        x, gate_up, down, gate_up_bias, down_bias, keep, ctx.lengths, _ = inputs
+        ctx.biases = gate_up_bias, down_bias
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x, gate_up, down, keep, output[1])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x, weight = ctx.saved_tensors
-        groups = grad.contiguous().split(ctx.lengths)
-        grad_x = grad_weight = None
-        if ctx.needs_input_grad[0]:
-            grad_x = torch.empty_like(x)
-            for g, w, out in zip(groups, weight.unbind(), grad_x.split(ctx.lengths), strict=True):
-                torch.mm(g, w, out=out)
-        if ctx.needs_input_grad[1]:
-            grad_weight = torch.empty_like(weight)
-            for g, a, out in zip(groups, x.split(ctx.lengths), grad_weight.unbind(), strict=True):
-                torch.mm(g.T, a, out=out)
-        return grad_x, grad_weight, None
-
-
-def grouped_linear(x: Tensor, weight: Tensor, lengths: list[int]) -> Tensor:
-    """Multiply groups of rows, one below the other, by a matrix of their own each.
-
-    Args:
-        x: rows of group 0, then those of group 1, and so on.
-        weight: a matrix for each group.
-        lengths: how many rows each group has.
-
-    Shapes:
-        x: (M, I); weight: (E, O, I). Returns (M, O).
-
-    >>> grouped_linear(torch.ones(3, 2), torch.tensor([[[1.0, 1.0]], [[2.0, 0.0]]]), [1, 2])
-    tensor([[2.],
-            [2.],
-            [2.]])
-    """
-    if torch.is_autocast_enabled(x.device.type):
-        low = torch.get_autocast_dtype(x.device.type)
-        x, weight = x.to(low), weight.to(low)
-    return _GroupedLinear.apply(x, weight, lengths)
+    def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+        if grad is None:
+            return (None,) * 8
+        x, gate_up, down, keep, hidden = ctx.saved_tensors
+        grad = grad.contiguous()
+        like = (x, gate_up, down, *ctx.biases)
+        grads = [torch.empty_like(t) if t is not None and ctx.needs_input_grad[i] else None for i, t in enumerate(like)]
+        grad_x, grad_gate_up, grad_down, grad_gate_up_bias, grad_down_bias = grads
+        start = 0
+        for e, length in enumerate(ctx.lengths):
+            rows = slice(start, start := start + length)
+            gate, up = hidden[rows].chunk(2, dim=-1)
+            open_gate = F.silu(gate)
+            back = grad[rows] @ down[e]  # (M_e, F)
+            if keep is not None:
+                back *= keep[rows]
+            if grad_down is not None:
+                act = open_gate * up if keep is None else open_gate * up * keep[rows]
+                torch.mm(grad[rows].T, act, out=grad_down[e])
+            if grad_down_bias is not None:
+                torch.sum(grad[rows], dim=0, out=grad_down_bias[e])
+            grad_hidden = torch.empty_like(hidden[rows])  # (M_e, 2F)
+            torch.mul(back, open_gate, out=grad_hidden[:, down.shape[2] :])
+            torch.ops.aten.silu_backward(back.mul_(up), gate, grad_input=grad_hidden[:, : down.shape[2]])
+            if grad_gate_up is not None:
+                torch.mm(grad_hidden.T, x[rows], out=grad_gate_up[e])
+            if grad_gate_up_bias is not None:
+                torch.sum(grad_hidden, dim=0, out=grad_gate_up_bias[e])
+            if grad_x is not None:
+                torch.mm(grad_hidden, gate_up[e], out=grad_x[rows])
+        return *grads, None, None, None
 
 
 class SwiGLUExperts(nn.Module):
@@ -241,14 +266,15 @@ class SwiGLUExperts(nn.Module):
         Shapes:
             x: (M, C); count: (E,), whole numbers that sum to M. Returns (M, C).
         """
-        lengths = count.tolist()
-        hidden = grouped_linear(x, self.gate_up, lengths)  # (M, 2F)
-        if self.gate_up_bias is not None:
-            hidden = hidden + self.gate_up_bias.repeat_interleave(count, dim=0, output_size=len(x))
-        gate, up = hidden.chunk(2, dim=-1)
-        hidden = F.dropout(F.silu(gate) * up, self.dropout, self.training)  # (M, F)
-        y = grouped_linear(hidden, self.down, lengths)
-        return y if self.down_bias is None else y + self.down_bias.repeat_interleave(count, dim=0, output_size=len(x))
+        keep = None
+        if self.training and self.dropout:
+            keep = F.dropout(x.new_ones(len(x), self.down.shape[2]), self.dropout)
+        given = [x, self.gate_up, self.down, self.gate_up_bias, self.down_bias, keep]
+        if torch.is_autocast_enabled(x.device.type):
+            low = torch.get_autocast_dtype(x.device.type)
+            given = [None if t is None else t.to(low) for t in given]
+        recorded = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
+        return _SwiGLUGroups.apply(*given, count.tolist(), recorded)[0]
 
     def every(self, x: Tensor) -> Tensor:
         """Apply every expert to every token: (N, C) -> (E, N, C)."""

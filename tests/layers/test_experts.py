@@ -8,7 +8,6 @@ from torch.testing import assert_close
 from nnvocab.layers.experts import (
     SwiGLUExperts,
     dispatch,
-    grouped_linear,
     mix_experts,
     mix_experts_grouped,
     seats,
@@ -89,8 +88,37 @@ def test_impossible_experts_are_refused(sizes, dropout, message):
         SwiGLUExperts(*sizes, dropout=dropout)
 
 
-def test_products_of_groups_have_the_right_gradients():
-    x, weight = (torch.randn(s, dtype=torch.float64, requires_grad=True) for s in ((5, 3), (3, 4, 3)))
-    assert torch.autograd.gradcheck(lambda *a: grouped_linear(*a, [2, 0, 3]), (x, weight))
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_groups_have_the_right_gradients(bias, dropout):
+    network = SwiGLUExperts(3, 4, 6, bias=bias, dropout=dropout).double()
+    x, count = torch.randn(5, 4, dtype=torch.float64, requires_grad=True), torch.tensor([2, 0, 3])
+
+    def call(x, *weights):
+        torch.manual_seed(0)  # the same numbers are dropped each time
+        return torch.func.functional_call(network, dict(zip(names, weights, strict=True)), (x, count))
+
+    network.forward = network.groups
+    names = [n for n, _ in network.named_parameters()]
+    assert torch.autograd.gradcheck(call, (x, *network.parameters()))
+
+
+def test_groups_give_no_gradient_to_what_is_frozen():
+    network, count = SwiGLUExperts(2, 4, 6, bias=True).requires_grad_(False), torch.tensor([1, 2])
+    x = torch.randn(3, 4, requires_grad=True)
+    network.groups(x, count).sum().backward()
+    assert x.grad is not None
+    assert all(p.grad is None for p in network.parameters())
+    network.down.requires_grad_(True)
+    network.groups(x.detach(), count).sum().backward()
+    assert network.down.grad is not None
+    assert network.gate_up.grad is None
+
+
+def test_groups_compute_in_the_type_that_autocast_asks_for():
+    network, count = SwiGLUExperts(2, 4, 6), torch.tensor([1, 2])
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert grouped_linear(x.float(), weight.float(), [2, 0, 3]).dtype == torch.bfloat16
+        y = network.groups(torch.randn(3, 4), count)
+        assert y.dtype == torch.bfloat16
+    y.sum().backward()
+    assert network.down.grad.dtype == torch.float32
