@@ -73,7 +73,7 @@ def masked_softmax(x: Tensor, mask: Tensor, dim: int = -1) -> Tensor:
 
 
 def masked_softmax_fused(x: Tensor, mask: Tensor, dim: int = -1) -> Tensor:
-    """The same function by torch's softmax of scores at the lowest finite number; the second fill makes zeros exact."""
+    """The same function by torch's softmax of scores at the lowest finite number; the second choice makes zeros exact."""
     _check_mask(x, mask, dim)
-    forbidden = torch.logical_not(mask)
-    return torch.softmax(x.masked_fill(forbidden, torch.finfo(x.dtype).min), dim).masked_fill(forbidden, 0.0)
+    scores = torch.where(mask, x, torch.finfo(x.dtype).min)
+    return torch.where(mask, torch.softmax(scores, dim), 0.0)

@@ -121,3 +121,13 @@ def test_an_alpha_below_one_is_refused(alpha):
 def test_an_alpha_of_another_shape_is_refused():
     with pytest.raises(ValueError, match="does not fit"):
         entmax(torch.zeros(3, 4), torch.ones(3))
+
+
+@pytest.mark.parametrize("plain", [entmax15, lambda x: entmax_bisect(x, 1.3), lambda x: entmax_bisect(x, 1.5)])
+def test_second_derivatives_of_the_plain_forms_are_right_and_of_the_fast_one_refused(plain):
+    x = torch.tensor([[1.0, 0.4, -0.3, -5.0], [0.2, 0.1, 0.0, 3.0]], dtype=torch.float64, requires_grad=True)
+    assert (plain(x) == 0).any()
+    assert torch.autograd.gradgradcheck(plain, (x,))
+    (slope,) = torch.autograd.grad(entmax(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="not have been used in the graph|differentiate twice"):
+        torch.autograd.grad(slope.sum(), x)
