@@ -86,6 +86,7 @@ def run(path: Path) -> float:
         kernel_name="python3",
         store_widget_state=True,
         record_timing=False,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(path.parent)}},
     )
     client.execute()

@@ -40,6 +40,9 @@ def main(argv: list[str] | None = None) -> int:
     except FileNotFoundError as error:
         print(f"nnvocab: there is no file {error.filename!r}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"nnvocab: cannot read {error.filename!r}: {error.strerror}", file=sys.stderr)
+        return 2
     except (KeyError, ValueError) as error:
         print(f"nnvocab: {error.args[0]}", file=sys.stderr)
         return 2

@@ -55,6 +55,9 @@ class {cls}(nn.Module):
     torch.Size([1, 2, 3])
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(self, x: Tensor) -> Tensor:
         return {concept}(x)
 '''

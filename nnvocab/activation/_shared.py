@@ -27,6 +27,8 @@ def check_scores(x: Tensor, dim: int) -> None:
         ValueError: if x has no axis ``dim``, or that axis is empty.
     """
     check_floats(x)
+    if not x.dim():
+        raise ValueError("x is a single number, without an axis along which to normalise: give a vector of scores")
     if not -x.dim() <= dim < x.dim():
         raise ValueError(f"dim is {dim}, but x of shape {tuple(x.shape)} has {x.dim()} axes: give -1 for the last")
     if x.shape[dim] == 0:

@@ -111,7 +111,7 @@ class AdaptiveSoftmax(nn.Module):
         (``loss``). The model is a two-level tree, so it is not the softmax over all classes with fewer operations.
 
     Raises:
-        ValueError: if the cutoffs do not rise below n_classes, or a tail would have width 0.
+        ValueError: if the cutoffs do not rise below n_classes, div_value is below 1, or a tail would have width 0.
 
     Source: Grave et al. 2017, section 4; arguments and start as in torch.nn.AdaptiveLogSoftmaxWithLoss.
 
@@ -132,6 +132,8 @@ class AdaptiveSoftmax(nn.Module):
         check_cutoffs(tuple(cutoffs), n_classes)
         self.in_features, self.n_classes, self.div_value = in_features, n_classes, div_value
         self.cutoffs = (*cutoffs, n_classes)
+        if not div_value >= 1:
+            raise ValueError(f"div_value is {div_value}, but must be at least 1: the tails are narrower than the head")
         widths = [int(in_features // div_value ** (k + 1)) for k in range(len(cutoffs))]
         if min(widths) < 1:
             raise ValueError(
@@ -152,9 +154,14 @@ class AdaptiveSoftmax(nn.Module):
 
         Shapes:
             x: (N, C). target: (N,), integers. Returns a number. Choosing the samples reads their count back.
+
+        Raises:
+            ValueError: if the shapes do not fit, or a target is no class.
         """
         if x.dim() != 2 or target.shape != x.shape[:1]:
             raise ValueError(f"x is {tuple(x.shape)} and target {tuple(target.shape)}, but (N, C) and (N,) are needed")
+        if bool(((target < 0) | (target >= self.n_classes)).any()):
+            raise ValueError(f"target holds a class outside of 0 to {self.n_classes - 1}: take such samples out first")
         place = target
         for k, (a, b) in enumerate(zip(self.cutoffs, self.cutoffs[1:], strict=False)):
             place = torch.where((target >= a) & (target < b), self.cutoffs[0] + k, place)

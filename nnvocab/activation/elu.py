@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.activation._shared import check_floats
 from nnvocab.vocabulary import Example, entry
 
 
@@ -22,6 +23,7 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
 
 def elu_fused(x: Tensor, alpha: float = 1.0) -> Tensor:
     """The same function by torch's kernel."""
+    check_floats(x)
     return F.elu(x, alpha)
 
 
@@ -55,6 +57,7 @@ class ELU(nn.Module):
         does, and far below 0 the slope vanishes.
 
     Raises:
+        TypeError: if x is not of a floating-point type.
         ValueError: if inplace is asked for with an alpha below 0.
 
     Source: Clevert et al. 2016, section 3.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nnvocab.activation.gelu import Approximate, check_approximate, gelu_fused
-from nnvocab.activation.glu import split_halves
+from nnvocab.activation.glu import check_pair, split_halves
 from nnvocab.vocabulary import Example, entry
 
 
@@ -22,7 +22,11 @@ def geglu(value: Tensor, gate: Tensor, approximate: Approximate = "none") -> Ten
 
     Shapes:
         value and gate: the same shape, which is returned.
+
+    Raises:
+        ValueError: if the shapes differ.
     """
+    check_pair(value, gate)
     return value * gelu_fused(gate, approximate)
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.activation._shared import check_floats
 from nnvocab.vocabulary import Example, entry
 
 Approximate = Literal["none", "tanh"]
@@ -43,6 +44,7 @@ def gelu(x: Tensor, approximate: Approximate = "none") -> Tensor:
 def gelu_fused(x: Tensor, approximate: Approximate = "none") -> Tensor:
     """The same function by torch's kernel."""
     check_approximate(approximate)
+    check_floats(x)
     return F.gelu(x, approximate=approximate)
 
 
@@ -76,6 +78,7 @@ class GELU(nn.Module):
         that a checkpoint was trained with.
 
     Raises:
+        TypeError: if x is not of a floating-point type.
         ValueError: if approximate is neither "none" nor "tanh".
 
     Source: Hendrycks & Gimpel 2016, section 2.

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.activation._shared import check_floats
 from nnvocab.vocabulary import Example, entry
 
 
@@ -16,12 +17,25 @@ def split_halves(x: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
         x: (..., 2C, ...). Returns two of (..., C, ...).
 
     Raises:
-        ValueError: if the axis has an odd length.
+        ValueError: if x has no such axis, or it has an odd length.
     """
-    if x.dim() == 0 or x.shape[dim] % 2:
+    if not -x.dim() <= dim < x.dim() or x.shape[dim] % 2:
         raise ValueError(f"x of shape {tuple(x.shape)} cannot be halved along axis {dim}: an even length is needed")
     value, gate = x.chunk(2, dim)
     return value, gate
+
+
+def check_pair(value: Tensor, gate: Tensor) -> None:
+    """Refuse a value and a gate of different shapes, which would be stretched over each other unasked.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    if value.shape != gate.shape:
+        raise ValueError(
+            f"value has the shape {tuple(value.shape)} and gate {tuple(gate.shape)}, but each number has a gate of its "
+            "own: give two tensors of one shape, or expand one of them"
+        )
 
 
 def glu(value: Tensor, gate: Tensor) -> Tensor:
@@ -31,7 +45,11 @@ def glu(value: Tensor, gate: Tensor) -> Tensor:
 
     Shapes:
         value and gate: the same shape, which is returned.
+
+    Raises:
+        ValueError: if the shapes differ.
     """
+    check_pair(value, gate)
     return value * torch.sigmoid(gate)
 
 
@@ -65,6 +83,7 @@ class GLU(nn.Module):
         it is; the sigmoid alone would shrink it to a quarter at most.
 
     Raises:
+        TypeError: if x is not of a floating-point type.
         ValueError: if the axis has an odd length.
 
     Source: Dauphin et al. 2017, section 2.
@@ -78,5 +97,6 @@ class GLU(nn.Module):
         self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
+        check_floats(x)
         split_halves(x, self.dim)
         return F.glu(x, self.dim)

@@ -77,4 +77,4 @@ def gumbel_softmax(
     if not hard:
         return soft
     one = torch.zeros_like(soft).scatter_(dim, soft.argmax(dim, keepdim=True), 1.0)
-    return one - soft.detach() + soft
+    return one + (soft - soft.detach())  # the bracket is exactly zero, and carries the gradient

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.activation._shared import check_floats
 from nnvocab.vocabulary import Example, entry
 
 
@@ -22,6 +23,7 @@ def hardsigmoid(x: Tensor) -> Tensor:
 
 def hardsigmoid_fused(x: Tensor) -> Tensor:
     """The same function by torch's kernel."""
+    check_floats(x)
     return F.hardsigmoid(x)
 
 
@@ -52,6 +54,9 @@ class Hardsigmoid(nn.Module):
     Notice:
         It is exactly 0 and 1 outside of (-3, 3), and has no gradient there. Libraries differ in the slope: BinaryConnect
         has 1/2, this form 1/6; the sigmoid's own slope at 0 is 1/4.
+
+    Raises:
+        TypeError: if x is not of a floating-point type.
 
     Source: Courbariaux et al. 2015, equation 3, for the idea, with slope 1/2; Howard et al. 2019, section 5.2, for this form.
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.activation._shared import check_floats
 from nnvocab.activation.hardsigmoid import hardsigmoid
 from nnvocab.vocabulary import Example, entry
 
@@ -23,6 +24,7 @@ def hardswish(x: Tensor) -> Tensor:
 
 def hardswish_fused(x: Tensor) -> Tensor:
     """The same function by torch's kernel."""
+    check_floats(x)
     return F.hardswish(x)
 
 
@@ -53,6 +55,9 @@ class Hardswish(nn.Module):
     Notice:
         It is 0 below -3, x above 3, and a parabola between, lowest at -1.5 with -0.375. No exponential is needed, which
         suits integer arithmetic.
+
+    Raises:
+        TypeError: if x is not of a floating-point type.
 
     Source: Howard et al. 2019, section 5.2.
 

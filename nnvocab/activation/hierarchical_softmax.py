@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,7 +33,6 @@ def balanced_tree(num_classes: int, branching: int = 2) -> Tree:
     return build(0, num_classes)
 
 
-@lru_cache(maxsize=64)
 def read_tree(tree: Tree) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
     """Number the edges of a tree, depth first, in the order in which it is written.
 
@@ -41,11 +41,22 @@ def read_tree(tree: Tree) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int,
         paths: for every class the edges from the root to its leaf.
 
     Raises:
+        TypeError: if the tree is not written in tuples and class numbers.
         ValueError: if an inner node has no children, or the leaves are not 0, 1, ..., C - 1, each once.
 
     >>> read_tree(((0, 1), 2))
     (((0, 3), (1, 2)), ((0, 1), (0, 2), (3,)))
     """
+    try:
+        return _read_tree(tree)
+    except TypeError:  # a list cannot be looked up, and words have no order among numbers
+        raise TypeError(
+            "the tree is not written in nested tuples of class numbers: give ((0, 1), 2) where you have [[0, 1], 2]"
+        ) from None
+
+
+@lru_cache(maxsize=64)
+def _read_tree(tree: Tree) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
     siblings: list[tuple[int, ...]] = []
     paths: dict[int, tuple[int, ...]] = {}
     count = 0
@@ -111,11 +122,12 @@ def hierarchical_softmax(x: Tensor, tree: Tree, dim: int = -1) -> Tensor:
         x: (..., edges). Returns (..., classes).
 
     Notice:
-        A flat tree ``(0, 1, 2)`` is the softmax. To learn, only the nodes on the path of the right class need a score: in
-        a binary tree about log2 C of them instead of C. Which classes share a node matters: it is a prior.
+        A flat tree ``(0, 1, 2)`` is the softmax. To learn, only the edges at the nodes on the path of the right class
+        need a score: in a balanced binary tree two for each of about log2 C nodes, instead of C. Which classes share a
+        node matters: it is a prior.
 
     Raises:
-        TypeError: if x is not of a floating-point type.
+        TypeError: if x is not of a floating-point type, or the tree not written in tuples.
         ValueError: if x has not one score for each edge; if the leaves are not 0 to C - 1, each once.
 
     Source: Morin & Bengio 2005, section 3.
@@ -149,16 +161,9 @@ def hierarchical_log_softmax(x: Tensor, tree: Tree, dim: int = -1) -> Tensor:
     Shapes:
         x: (..., edges). Returns (..., classes).
     """
-    siblings, paths = _check_tree(x, tree, dim)
+    _check_tree(x, tree, dim)
     scores = x.movedim(dim, -1)
-    edges = scores.shape[-1]
-    group = [0] * edges
-    for g, members in enumerate(siblings):
-        for edge in members:
-            group[edge] = g
-    owner = torch.tensor(group, device=x.device)  # (E,)
-    table = torch.tensor(_padded(siblings, edges), device=x.device)  # (nodes, most children), padded with E
-    route = torch.tensor(_padded(paths, edges), device=x.device)  # (C, longest path), padded with E
+    owner, table, route = (torch.tensor(t, device=x.device) for t in _tables(tree))
     nothing = torch.full_like(scores.narrow(-1, 0, 1), float("-inf"))
     total = _take(torch.cat([scores, nothing], dim=-1), table).logsumexp(dim=-1)  # (..., nodes)
     turns = torch.cat([scores - total.index_select(-1, owner), torch.zeros_like(nothing)], dim=-1)  # (..., E + 1)
@@ -169,6 +174,19 @@ def _take(x: Tensor, table: Tensor) -> Tensor:
     return x.index_select(-1, table.flatten()).unflatten(-1, table.shape)  # (..., n) -> (..., rows, columns)
 
 
-def _padded(rows: tuple[tuple[int, ...], ...], fill: int) -> list[list[int]]:
-    longest = max(map(len, rows))
-    return [[*row, *[fill] * (longest - len(row))] for row in rows]
+@lru_cache(maxsize=64)
+def _tables(tree: Tree) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The node that every edge leaves (E,), the edges of every node and those on the way to every class, padded with E."""
+    siblings, paths = _read_tree(tree)
+    edges = sum(map(len, siblings))
+    owner = np.zeros(edges, dtype=np.int64)
+    for node, members in enumerate(siblings):
+        owner[list(members)] = node
+    return owner, _padded(siblings, edges), _padded(paths, edges)
+
+
+def _padded(rows: tuple[tuple[int, ...], ...], fill: int) -> np.ndarray:
+    table = np.full((len(rows), max(map(len, rows))), fill, dtype=np.int64)
+    for row, values in zip(table, rows, strict=True):
+        row[: len(values)] = values
+    return table

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.activation._shared import check_floats
 from nnvocab.vocabulary import Example, entry
 
 
@@ -22,6 +23,7 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
 
 def leaky_relu_fused(x: Tensor, negative_slope: float = 0.01) -> Tensor:
     """The same function by torch's kernel."""
+    check_floats(x)
     return F.leaky_relu(x, negative_slope)
 
 
@@ -54,6 +56,7 @@ class LeakyReLU(nn.Module):
         The gradient below 0 is s times that above: small, but never 0, so that a unit can come back.
 
     Raises:
+        TypeError: if x is not of a floating-point type.
         ValueError: if inplace is asked for with a negative slope below 0 (the way back could not tell the signs apart).
 
     Source: Maas et al. 2013, section 2, with s = 0.01.

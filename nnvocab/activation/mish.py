@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.activation._shared import check_floats
 from nnvocab.vocabulary import Example, entry
 
 
@@ -17,12 +18,14 @@ def mish(x: Tensor) -> Tensor:
     Shapes:
         x: any. Returns the same shape.
     """
+    check_floats(x)
     softplus = torch.logaddexp(x, torch.zeros_like(x))  # log(1 + e^x) without an overflow
     return x * torch.tanh(softplus)
 
 
 def mish_fused(x: Tensor) -> Tensor:
     """The same function by torch's kernel."""
+    check_floats(x)
     return F.mish(x)
 
 
@@ -52,6 +55,9 @@ class Mish(nn.Module):
     Notice:
         It is not monotonic: it falls to about -0.31 near -1.19. It differs little from SiLU, and both have derivatives of
         every order.
+
+    Raises:
+        TypeError: if x is not of a floating-point type.
 
     Source: Misra 2020 (first 2019, as a preprint).
 

@@ -74,13 +74,13 @@ class MixtureOfSoftmaxes(nn.Module):
         x: (..., C). Returns the probabilities (..., V).
 
     Notice:
-        The log-probabilities of one softmax over all contexts are a matrix of rank C + 1 at most; those of the mixture are
-        not bound by that. The price is K softmaxes over all V classes.
+        The log-probabilities of one softmax over all contexts are a matrix of rank C + 1 at most (C + 2 with a bias); those
+        of the mixture are not bound by that. The price is K softmaxes over all V classes.
 
     Raises:
         ValueError: if num_softmaxes is below 1.
 
-    Source: Yang et al. 2018, section 2.5.
+    Source: Yang et al. 2018, section 2.
 
     >>> layer = MixtureOfSoftmaxes(4, 10, num_softmaxes=3)
     >>> layer(torch.zeros(2, 4)).shape

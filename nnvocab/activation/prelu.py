@@ -6,7 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.activation._shared import check_floats
 from nnvocab.vocabulary import Example, entry
+
+
+def _check_slopes(x: Tensor, weight: Tensor) -> None:
+    count = weight.numel()
+    if weight.dim() != 1 or (count != 1 and (x.dim() < 2 or x.shape[1] != count)):
+        raise ValueError(
+            f"x of shape {tuple(x.shape)} has not {count} channels on axis 1 for slopes of shape {tuple(weight.shape)}: "
+            "give one slope for all (num_parameters=1), or one for each channel"
+        )
 
 
 def prelu(x: Tensor, weight: Tensor) -> Tensor:
@@ -17,12 +27,15 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
     Shapes:
         x: (B, C, ...), or any if ``weight`` has one number. weight: (1,) or (C,). Returns the shape of x.
     """
+    _check_slopes(x, weight)
     a = weight.view(-1, *[1] * (x.dim() - 2)) if x.dim() > 1 else weight  # (C,) -> (C, 1, ..., 1)
     return torch.where(x > 0, x, a * x)
 
 
 def prelu_fused(x: Tensor, weight: Tensor) -> Tensor:
     """The same function by torch's kernel."""
+    check_floats(x)
+    _check_slopes(x, weight)
     return F.prelu(x, weight)
 
 
@@ -56,6 +69,7 @@ class PReLU(nn.Module):
         paper leaves it out for a.
 
     Raises:
+        TypeError: if x is not of a floating-point type.
         ValueError: if num_parameters is below 1, or is neither 1 nor the number of channels.
 
     Source: He et al. 2015, section 2.1, with init = 0.25.
@@ -72,9 +86,4 @@ class PReLU(nn.Module):
         self.weight = nn.Parameter(torch.full((num_parameters,), float(init)))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.num_parameters != 1 and (x.dim() < 2 or x.shape[1] != self.num_parameters):
-            raise ValueError(
-                f"x of shape {tuple(x.shape)} has not {self.num_parameters} channels on axis 1: give "
-                "num_parameters=1, or as many as there are channels"
-            )
         return prelu_fused(x, self.weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nnvocab.activation.glu import split_halves
+from nnvocab.activation.glu import check_pair, split_halves
 from nnvocab.vocabulary import Example, entry
 
 
@@ -16,7 +16,11 @@ def reglu(value: Tensor, gate: Tensor) -> Tensor:
 
     Shapes:
         value and gate: the same shape, which is returned.
+
+    Raises:
+        ValueError: if the shapes differ.
     """
+    check_pair(value, gate)
     return value * torch.relu(gate)
 
 

@@ -49,9 +49,14 @@ def dead_units(y: Tensor) -> Tensor:
     Shapes:
         y: (..., C), all but the last axis samples. Returns (C,), True where dead.
 
+    Raises:
+        ValueError: if y has no axis of samples, or no sample.
+
     >>> dead_units(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
     tensor([ True, False])
     """
+    if y.dim() < 2 or not y.shape[:-1].numel():
+        raise ValueError(f"y has the shape {tuple(y.shape)}, but (..., C) with at least one sample is needed")
     return (y == 0).flatten(0, -2).all(dim=0)
 
 

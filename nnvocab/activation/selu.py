@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.activation._shared import check_floats
 from nnvocab.vocabulary import Example, entry
 
 
@@ -52,6 +53,7 @@ def selu(x: Tensor) -> Tensor:
 
 def selu_fused(x: Tensor) -> Tensor:
     """The same function by torch's kernel."""
+    check_floats(x)
     return torch.selu(x)
 
 
@@ -67,17 +69,22 @@ def lecun_normal_(weight: Tensor, *, generator: torch.Generator | None = None) -
         weight: (out, in, ...). Returns it.
 
     Raises:
-        ValueError: if weight has fewer than two axes.
+        ValueError: if weight has fewer than two axes, or is empty.
 
     >>> round(float(lecun_normal_(torch.empty(400, 100), generator=torch.Generator().manual_seed(0)).var()), 3)
     0.01
     """
-    if weight.dim() < 2:
+    if weight.dim() < 2 or not weight.numel():
         raise ValueError(
             f"weight has shape {tuple(weight.shape)}, but (out, in, ...) is needed: set a bias to zero instead"
         )
     fan_in = weight[0].numel()
     return weight.normal_(0.0, fan_in**-0.5, generator=generator)
+
+
+def _check_share(p: float) -> None:
+    if not 0 <= p < 1:
+        raise ValueError(f"p is {p}, but the share that is dropped is at least 0 and below 1")
 
 
 def alpha_dropout(x: Tensor, p: float = 0.5, *, generator: torch.Generator | None = None) -> Tensor:
@@ -92,8 +99,12 @@ def alpha_dropout(x: Tensor, p: float = 0.5, *, generator: torch.Generator | Non
     Shapes:
         x: any. Returns the same shape.
 
+    Raises:
+        ValueError: if p is not in [0, 1).
+
     Source: Klambauer et al. 2017, section 2, on new dropout.
     """
+    _check_share(p)
     low, q = -SCALE * ALPHA, 1 - p
     keep = torch.empty_like(x).bernoulli_(q, generator=generator).bool()
     a = (q + low**2 * q * (1 - q)) ** -0.5
@@ -116,8 +127,7 @@ class AlphaDropout(nn.Module):
 
     def __init__(self, p: float = 0.5, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        if not 0 <= p < 1:
-            raise ValueError(f"p is {p}, but the share that is dropped is at least 0 and below 1")
+        _check_share(p)
         self.p, self.generator = p, generator
 
     def forward(self, x: Tensor) -> Tensor:
@@ -151,6 +161,9 @@ class SELU(nn.Module):
     Notice:
         The slope above 0 is lambda, which no ELU has. The fixed point holds for weights of variance 1 / fan-in
         (``lecun_normal_``) and for ``AlphaDropout``; other starts and plain dropout leave it.
+
+    Raises:
+        TypeError: if x is not of a floating-point type.
 
     Source: Klambauer et al. 2017, section 2.
 

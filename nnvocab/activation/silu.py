@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.activation._shared import check_floats
 from nnvocab.vocabulary import Example, entry
 
 
@@ -22,6 +23,7 @@ def silu(x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
 
 def silu_fused(x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     """The same function by torch's kernel: at beta 1 as it is, else on beta x, divided by beta where that is a number."""
+    check_floats(x)
     if isinstance(beta, Tensor) or beta == 0:
         return x * torch.sigmoid(beta * x)
     return F.silu(x) if beta == 1 else F.silu(beta * x) / beta
@@ -59,6 +61,7 @@ class SiLU(nn.Module):
         -0.28 near -1.28.
 
     Raises:
+        TypeError: if x is not of a floating-point type.
         ValueError: if num_parameters is neither 1 nor the number of channels, or inplace is asked for with a beta other than 1.
 
     Source: Elfwing et al. 2018, section 2 (SiLU; also in Hendrycks & Gimpel 2016); Ramachandran et al. 2017, section 4

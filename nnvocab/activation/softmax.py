@@ -38,7 +38,9 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
 
     Notice:
         Only differences of scores matter. The Jacobian is :math:`\operatorname{diag}(p) - p p^{\top}`: it vanishes where
-        one weight is near 1, so a sure network hardly learns through it. A NaN score makes its whole row NaN.
+        one weight is near 1, so a sure network hardly learns through it. A score of minus infinity has weight 0; to forbid
+        positions by a mask take ``masked_softmax``. A NaN score makes its whole row NaN, and so does a row in which all
+        scores are minus infinity.
 
     Raises:
         TypeError: if x is not of a floating-point type.

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from nnvocab.activation._shared import check_scores, check_temperature
 from nnvocab.activation.adaptive_softmax import adaptive_softmax, check_cutoffs
 from nnvocab.activation.entmax import entmax
 from nnvocab.activation.grid_softmax import grid_softmax_fused
@@ -69,7 +70,8 @@ class SoftmaxLayer(nn.Module):
 
     Notice:
         No variant falls back on another: what is missing is an error. Scores are all that a variant reads; layers with
-        weights of their own are ``AdaptiveSoftmax`` and ``MixtureOfSoftmaxes``.
+        weights of their own are ``AdaptiveSoftmax`` and ``MixtureOfSoftmaxes``. The Gumbel draw is the soft one; for the
+        straight-through draw call ``gumbel_softmax(x, hard=True)``.
 
     Raises:
         ValueError: if there is no such variant, what it needs is missing, or an option of another variant is given.
@@ -102,12 +104,13 @@ class SoftmaxLayer(nn.Module):
                 raise ValueError(f"variant {variant!r} needs {name}: give it")
             if value is not None and not needed:
                 raise ValueError(f"{name} is of no use to variant {variant!r}: leave it away, or choose its variant")
-        if (
-            not isinstance(temperature, nn.Parameter)
-            and temperature != 1
-            and variant not in {"temperature", "gumbel", "grid"}
-        ):
+        if variant not in {"temperature", "gumbel", "grid"} and (isinstance(temperature, Tensor) or temperature != 1):
             raise ValueError(f"variant {variant!r} has no temperature: take variant='temperature'")
+        if variant != "entmax" and (isinstance(alpha, Tensor) or alpha != 1.5):
+            raise ValueError(f"variant {variant!r} has no alpha: take variant='entmax'")
+        check_temperature(temperature)
+        if num_softmaxes is not None and num_softmaxes < 1:
+            raise ValueError(f"num_softmaxes is {num_softmaxes}, but at least 1 component is needed")
         if tree is not None:
             read_tree(tree)
         if cutoffs is not None:
@@ -144,6 +147,7 @@ class SoftmaxLayer(nn.Module):
         return softmax_fused(x, dim)
 
     def _mixture(self, x: Tensor) -> Tensor:
+        check_scores(x, self.dim)
         K, n = self.num_softmaxes, x.shape[self.dim]
         if n <= K or n % K:
             raise ValueError(f"{n} scores are not {K} for the components and {K} times V behind them: give K + K V")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nnvocab.activation.glu import split_halves
+from nnvocab.activation.glu import check_pair, split_halves
 from nnvocab.activation.silu import silu_fused
 from nnvocab.vocabulary import Example, entry
 
@@ -17,7 +17,11 @@ def swiglu(value: Tensor, gate: Tensor) -> Tensor:
 
     Shapes:
         value and gate: the same shape, which is returned.
+
+    Raises:
+        ValueError: if the shapes differ.
     """
+    check_pair(value, gate)
     return value * silu_fused(gate)
 
 
@@ -29,12 +33,19 @@ def gated_hidden_width(width: int, multiple_of: int = 1, ratio: float = 4.0) -> 
         multiple_of: round up to a multiple of this.
         ratio: hidden width over width of the feed-forward block that is replaced.
 
+    Raises:
+        ValueError: if width or multiple_of is below 1, or ratio not above 0.
+
     >>> gated_hidden_width(4096, multiple_of=256)  # LLaMA 7B
     11008
     """
     if width < 1 or multiple_of < 1:
         raise ValueError(f"width is {width} and multiple_of {multiple_of}, but both must be at least 1")
-    hidden = int(2 * ratio * width / 3)
+    if not ratio > 0:
+        raise ValueError(
+            f"ratio is {ratio}, but the hidden width of the block that is replaced is above 0 times its width"
+        )
+    hidden = max(1, int(2 * ratio * width / 3))
     return -(-hidden // multiple_of) * multiple_of
 
 
@@ -64,7 +75,8 @@ class SwiGLU(nn.Module):
 
     Notice:
         Between two linear maps without bias it is the feed-forward block of LLaMA and PaLM: ``GatedLinear`` and a map back.
-        Three matrices instead of two, so the hidden width is 2/3 of what it was (``gated_hidden_width``).
+        It has three matrices instead of two. LLaMA cuts the hidden width to 2/3 for that (``gated_hidden_width``), PaLM
+        keeps four times the width.
 
     Raises:
         ValueError: if the axis has an odd length.

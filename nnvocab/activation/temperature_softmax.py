@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from nnvocab.activation._shared import check_scores, check_temperature
+from nnvocab.activation._shared import check_scores, check_temperature, require_finite
 from nnvocab.vocabulary import Example, entry
 
 
@@ -75,18 +74,20 @@ def fit_temperature(x: Tensor, target: Tensor, *, steps: int = 50) -> float:
 
     .. math:: T^{*} = \arg\min_T \; -\frac{1}{N} \sum_n \log \operatorname{softmax}(x_n / T)_{y_n}
 
-    The loss is convex in :math:`1/T`, so Newton's method with a halved step where needed finds it.
+    The loss is convex in :math:`1/T`, so its slope only rises, and halving an interval of :math:`1/T` finds where it is 0.
 
     Args:
         x: scores of a trained classifier on data that it was not trained on.
         target: the right classes.
-        steps: Newton steps at most.
+        steps: how often the interval is halved.
 
     Shapes:
         x: (N, C). target: (N,), integers. Returns a number.
 
     Raises:
-        ValueError: if the shapes do not fit, or every score of the right class is the largest (then T would be 0).
+        ValueError: if the shapes do not fit, a class is out of range, a score is not finite, every score of the right
+            class is the largest (then T would be 0), or the scores say nothing about the classes (then T would be
+            infinite).
 
     Source: Guo et al. 2017, section 4.2.
 
@@ -96,28 +97,29 @@ def fit_temperature(x: Tensor, target: Tensor, *, steps: int = 50) -> float:
     """
     if x.dim() != 2 or target.shape != x.shape[:1]:
         raise ValueError(f"x is {tuple(x.shape)} and target {tuple(target.shape)}, but (N, C) and (N,) are needed")
-    z = x.detach().double()
+    z = require_finite(x.detach().double())
+    if not len(z) or bool(((target < 0) | (target >= z.shape[1])).any()):
+        seen = f"from {int(target.min())} to {int(target.max())}" if len(z) else "none"
+        raise ValueError(f"classes from 0 to {x.shape[1] - 1} are needed, and at least one; target has {seen}")
     right = z.gather(1, target[:, None])  # (N, 1)
     if bool((z.amax(1, keepdim=True) <= right).all()):
         raise ValueError(
             "every score of the right class is the largest, so T goes to 0: fit on data with mistakes in it"
         )
 
-    def loss(beta: Tensor) -> Tensor:
-        return F.cross_entropy(beta * z, target)
-
-    beta = torch.ones((), dtype=z.dtype, device=z.device)  # 1 / T
-    for _ in range(steps):
+    def slope(beta: float) -> float:
         p = torch.softmax(beta * z, dim=1)  # (N, C)
-        mean = (p * z).sum(1, keepdim=True)
-        slope = (mean - right).mean()
-        bend = (p * (z - mean) ** 2).sum(1).mean().clamp_min(1e-12)
-        step = -slope / bend
-        while bool(beta + step <= 0) or bool(loss(beta + step) > loss(beta) + 1e-12):
-            step = step / 2
-            if bool(step.abs() < 1e-12):
-                break
-        beta = beta + step
-        if bool(step.abs() < 1e-10 * beta):
-            break
-    return float(1 / beta)
+        return float(((p * z).sum(1, keepdim=True) - right).mean())
+
+    if slope(0.0) >= 0:
+        raise ValueError(
+            "the score of the right class is on average no higher than the others, so T goes to infinity: check that "
+            "target belongs to x, or train the classifier first"
+        )
+    low, high = 0.0, 1.0  # of 1 / T
+    while slope(high) < 0:
+        low, high = high, 2 * high
+    for _ in range(steps):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return 2 / (low + high)

@@ -45,7 +45,11 @@ def alibi_bias(num_heads: int, queries: Tensor, keys: Tensor, *, symmetric: bool
 
     Shapes:
         queries: (T,); keys: (S,). Returns (H, T, S).
+
+    Raises:
+        ValueError: if there are no heads, or positions are not (T,) and (S,).
     """
+    _check_positions(queries, keys)
     rows = []
     for m in alibi_slopes(num_heads).tolist():
         for t in queries.tolist():
@@ -55,10 +59,19 @@ def alibi_bias(num_heads: int, queries: Tensor, keys: Tensor, *, symmetric: bool
 
 def alibi_bias_fused(num_heads: int, queries: Tensor, keys: Tensor, *, symmetric: bool = False) -> Tensor:
     """The same function: all distances at once."""
+    _check_positions(queries, keys)
     back = (queries.unsqueeze(-1) - keys).float()  # (T, S)
     slopes = alibi_slopes(num_heads).to(back.device).view(-1, 1, 1)  # (H, 1, 1)
     bias = -slopes * back.abs()  # (H, T, S)
     return bias if symmetric else bias.masked_fill(back < 0, -math.inf)
+
+
+def _check_positions(queries: Tensor, keys: Tensor) -> None:
+    if queries.ndim != 1 or keys.ndim != 1:
+        raise ValueError(
+            f"positions of queries and keys have shapes {tuple(queries.shape)} and {tuple(keys.shape)}, but need (T,) "
+            f"and (S,): one number for each"
+        )
 
 
 @entry(

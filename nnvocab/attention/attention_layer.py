@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nnvocab.attention.decoupled import DecoupledAttention
 from nnvocab.attention.decoupled_paths import DecoupledPaths
+from nnvocab.attention.heads import check_heads
 from nnvocab.attention.kv_cache import KVCache
 from nnvocab.attention.multi_head import MultiHeadAttention
 from nnvocab.attention.path_gate import PathGate
@@ -18,6 +19,15 @@ from nnvocab.attention.rotary import RotaryEmbedding
 from nnvocab.vocabulary import Example, entry
 
 NEEDED = object()
+WHOLE = {
+    "d_model",
+    "n_heads",
+    "n_kv_heads",
+    "sem_dim",
+    "geo_dim",
+    "v_dim",
+    "lora_rank",
+}  # settings that count something
 _ALL: dict[str, Any] = {"d_model": NEEDED, "n_heads": NEEDED, "rope_enabled": True, "rope_base": 10000.0}
 _ALL |= {"is_causal": True, "dropout_p": 0.0, "lora_rank": None, "lora_alpha": 16.0, "lora_targets": ("q", "v")}
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -36,6 +46,7 @@ def read_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         ValueError: if the mode is unknown, a key is unknown in this mode, or one that is needed is missing.
+        TypeError: if a width or a number of heads is no whole number.
 
     >>> read_settings({"mode": "standard", "d_model": 64, "n_heads": 4})["rope_base"]
     10000.0
@@ -54,11 +65,14 @@ def read_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
                 f"mode {mode!r} has no setting {key!r}, which would be lost silently; "
                 + (f"did you mean {near[0]!r}?" if near and not elsewhere else hint)
             )
-    missing = [k for k, v in known.items() if v is NEEDED and k not in given]
+    missing = [k for k, v in known.items() if v is NEEDED and given.get(k) is None]
     if missing:
         raise ValueError(
             f"mode {mode!r} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} missing"
         )
+    for key in WHOLE & given.keys():
+        if given[key] is not None and (not isinstance(given[key], int) or isinstance(given[key], bool)):
+            raise TypeError(f"{key} is {given[key]!r}, but must be a whole number, written without quotes")
     return {"mode": mode, **known, **given}
 
 
@@ -131,7 +145,7 @@ class AttentionLayer(nn.Module):
 
     def new_cache(self, batch_size: int, max_len: int | None = None, *, sliding: bool = False) -> KVCache:
         """Make an empty cache that fits this layer."""
-        return self.attention.new_cache(batch_size, max_len or self.max_len, sliding=sliding)
+        return self.attention.new_cache(batch_size, self.max_len if max_len is None else max_len, sliding=sliding)
 
     def forward(
         self,
@@ -150,7 +164,7 @@ class AttentionLayer(nn.Module):
 
 def _multi_head(s: dict[str, Any]) -> MultiHeadAttention:
     C, H = s["d_model"], s["n_heads"]
-    rope = RotaryEmbedding(C // max(1, H), base=s["rope_base"]) if s["rope_enabled"] else None
+    rope = RotaryEmbedding(check_heads(C, H), base=s["rope_base"]) if s["rope_enabled"] else None
     return MultiHeadAttention(
         C,
         H,

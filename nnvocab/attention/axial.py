@@ -14,6 +14,19 @@ from nnvocab.attention.scaled_dot_product import scaled_dot_product_attention, s
 from nnvocab.vocabulary import Example, entry
 
 
+def check_axis(q: Tensor, k: Tensor, v: Tensor, axis: int) -> None:
+    """Raise an error unless q, k and v are the heads of one grid that has this axis."""
+    if q.ndim < 4 or not q.shape == k.shape == v.shape:
+        raise ValueError(
+            f"q, k and v have shapes {tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}, but need the same "
+            f"(batch, heads, axes of the grid, width)"
+        )
+    if not 0 <= axis < q.ndim - 3:
+        raise ValueError(
+            f"axis is {axis}, but the grid has axes 0 to {q.ndim - 4}; the batch, heads and width are none"
+        )
+
+
 def axial_attention(q: Tensor, k: Tensor, v: Tensor, *, axis: int, causal: bool = False) -> Tensor:
     r"""Attend along one axis, line by line, as the equation is written.
 
@@ -29,6 +42,7 @@ def axial_attention(q: Tensor, k: Tensor, v: Tensor, *, axis: int, causal: bool 
     Shapes:
         q, k, v: (B, H, N_0, N_1, ..., D). Returns the same shape.
     """
+    check_axis(q, k, v, axis)
     y = torch.empty_like(v)
     others = [n for a, n in enumerate(q.shape[2:-1]) if a != axis]
     for at in (
@@ -43,6 +57,7 @@ def axial_attention(q: Tensor, k: Tensor, v: Tensor, *, axis: int, causal: bool 
 
 def axial_attention_fused(q: Tensor, k: Tensor, v: Tensor, *, axis: int, causal: bool = False) -> Tensor:
     """The same function: all lines at once, as a larger batch."""
+    check_axis(q, k, v, axis)
 
     def lines(t: Tensor) -> Tensor:
         return t.movedim(2 + axis, -2).movedim(1, -3)  # (B, others ..., H, N_axis, D)
@@ -72,6 +87,8 @@ class AxisPositions(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> Tensor:
         N, D = q.shape[-2:]
+        if N > self.size:
+            raise ValueError(f"a line has {N} cells, but the distances were made for {self.size}: give larger sizes")
         at = torch.arange(N, device=q.device)
         apart = (at - at.unsqueeze(1) + self.size - 1).flatten()
         r_q, r_k, r_v = self.of.index_select(1, apart).unflatten(1, (N, N))  # (N, N, D) each: row i, column j
@@ -123,7 +140,7 @@ class AxialAttention(nn.Module):
     Raises:
         ValueError: if H does not divide C, or the input has not the axes, width or extent that the layer has.
 
-    Source: Ho et al. 2019, section 3.1; position-sensitive: Wang et al. 2020, section 3.2.
+    Source: Ho et al. 2019, section 3.1; position-sensitive: Wang et al. 2020, sections 3.1 and 3.2.
 
     >>> layer = AxialAttention(32, num_heads=4)
     >>> layer(torch.randn(1, 10, 12, 32)).shape
@@ -166,10 +183,6 @@ class AxialAttention(nn.Module):
                 f"x has shape {tuple(x.shape)}, but needs (batch, {self.num_axes} axes of the grid, {self.embed_dim}), "
                 f"channels last; use x.movedim(1, -1) where they come second"
             )
-        if self.positions is not None:
-            for axis, positions in enumerate(self.positions):
-                if x.shape[1 + axis] > positions.size:
-                    raise ValueError(f"axis {axis} has {x.shape[1 + axis]} cells, but was made for {positions.size}")
         for axis in reversed(range(self.num_axes)):
             x = self.along(x, axis)
         return x

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnvocab.attention.qkv import check_at_least, check_one_sequence
 from nnvocab.attention.rules import Rule
 
 Layout = Sequence[Sequence[int]]
@@ -36,6 +37,20 @@ def block_layout(rule: Rule, T: int, block_size: int) -> list[list[int]]:
     return layout
 
 
+def check_layout(layout: Layout, T: int, block_size: int) -> int:
+    """Return the number of blocks that T positions make; raise an error if the layout does not fit to them."""
+    check_at_least(1, block_size=block_size)
+    n = -(-T // block_size)
+    if len(layout) != n:
+        raise ValueError(f"the layout has {len(layout)} rows, but {T} positions make {n} blocks of {block_size}")
+    for r, row in enumerate(layout):
+        if len(set(row)) < len(row) or not all(0 <= b < n for b in row):
+            raise ValueError(
+                f"row {r} of the layout is {list(row)}, but must list blocks from 0 to {n - 1}, each at most once"
+            )
+    return n
+
+
 def layout_density(layout: Layout) -> float:
     """The share of the blocks that are computed."""
     return sum(len(row) for row in layout) / len(layout) ** 2
@@ -55,10 +70,9 @@ def block_sparse_attention(
     Shapes:
         q, k: (B, H, T, D); v: (B, H, T, E). Returns (B, H, T, E).
     """
-    B, H, T, _ = q.shape
-    n = -(-T // block_size)
-    if len(layout) != n:
-        raise ValueError(f"the layout has {len(layout)} rows, but {T} positions make {n} blocks of {block_size}")
+    check_one_sequence(q, k, v)
+    B, _, T, _ = q.shape
+    n = check_layout(layout, T, block_size)
     pad = n * block_size - T
     if pad:
         q, k, v = (F.pad(t, (0, 0, 0, pad)) for t in (q, k, v))

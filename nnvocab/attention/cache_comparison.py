@@ -58,7 +58,7 @@ def compare_kv_caches(layers: Mapping[str, nn.Module], x: Tensor) -> dict[str, C
         so a width that was forgotten in a formula shows.
 
     Raises:
-        ValueError: if a layer has no cache to measure.
+        ValueError: if a layer has no cache to measure, or x is no batch of sequences.
 
     Source: Pope et al. 2023, section 2.1 (what is cached), section 3.3 (sharing heads).
 
@@ -67,6 +67,8 @@ def compare_kv_caches(layers: Mapping[str, nn.Module], x: Tensor) -> dict[str, C
     >>> compare_kv_caches(layers, torch.zeros(1, 3, 64))
     {'two of eight': CacheSize(keys=16, values=16, bytes=128)}
     """
+    if x.ndim != 3 or 0 in x.shape:
+        raise ValueError(f"x has shape {tuple(x.shape)}, but needs (batch, positions, width) with at least one token")
     sizes = {}
     for name, layer in layers.items():
         if not hasattr(layer, "new_cache"):

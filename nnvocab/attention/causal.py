@@ -9,7 +9,11 @@ from nnvocab.attention.kv_cache import KVCache
 from nnvocab.attention.masks import causal_mask
 from nnvocab.attention.multi_head import MultiHeadAttention
 from nnvocab.attention.positions import PositionalEncoding
-from nnvocab.attention.scaled_dot_product import attention_weights, scaled_dot_product_attention_fused
+from nnvocab.attention.scaled_dot_product import (
+    attention_weights,
+    check_attention,
+    scaled_dot_product_attention_fused,
+)
 from nnvocab.vocabulary import Example, entry
 
 
@@ -23,7 +27,11 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
     Shapes:
         q: (..., T, D); k and v: (..., S, D), S >= T. Returns (..., T, D).
+
+    Raises:
+        ValueError: if shapes do not fit together, or there are fewer keys than queries.
     """
+    check_attention(q, k, v)
     visible = causal_mask(q.shape[-2], k.shape[-2], device=q.device)  # (T, S): row t up to column t + S - T
     M = torch.zeros_like(visible, dtype=q.dtype).masked_fill(~visible, float("-inf"))
     return attention_weights(q, k, mask=M) @ v

@@ -8,11 +8,22 @@ from torch import Tensor, nn
 from nnvocab.attention.decoupled_paths import DecoupledPaths
 from nnvocab.attention.heads import attend, check_dropout, check_sequence, merge_heads, split_heads
 from nnvocab.attention.kv_cache import KVCache
-from nnvocab.attention.masks import positions_mask
+from nnvocab.attention.masks import padding_mask, positions_mask
 from nnvocab.attention.path_gate import PathGate
 from nnvocab.attention.rotary import rotate_by_position, rotate_by_position_fused
-from nnvocab.attention.scaled_dot_product import scaled_dot_product_attention_fused
+from nnvocab.attention.scaled_dot_product import check_attention, scaled_dot_product_attention_fused
 from nnvocab.vocabulary import Example, entry
+
+
+def check_paths(q_sem: Tensor, k_sem: Tensor, q_geo: Tensor, k_geo: Tensor, v: Tensor, gate: Tensor | None) -> None:
+    """Raise an error unless the heads of both paths fit to each other and to the gate."""
+    for q, k in ((q_sem, k_sem), (q_geo, k_geo)):
+        check_attention(q, k, v)
+    if q_sem.shape[:-1] != q_geo.shape[:-1] or (gate is not None and gate.shape != q_sem.shape[:-1]):
+        raise ValueError(
+            f"q_sem, q_geo and gate have shapes {tuple(q_sem.shape)}, {tuple(q_geo.shape)} and "
+            f"{None if gate is None else tuple(gate.shape)}, but need the same (batch, heads, positions)"
+        )
 
 
 def decoupled_attention(
@@ -46,6 +57,7 @@ def decoupled_attention(
         q_sem and k_sem: (B, H, T, Ds); q_geo and k_geo: (B, H, T, Dg); v: (B, H, T, E); theta: (Dg / 2,);
         gate: (B, H, T). Returns (B, H, T, E).
     """
+    check_paths(q_sem, k_sem, q_geo, k_geo, v, gate)
     positions = torch.arange(q_geo.shape[-2], device=q_geo.device)
     q_geo, k_geo = (rotate_by_position(t, positions, theta) for t in (q_geo, k_geo))
     semantic = q_sem @ k_sem.mT / q_sem.shape[-1] ** 0.5  # (B, H, T, T)
@@ -72,6 +84,7 @@ def decoupled_attention_fused(
     causal: bool = False,
 ) -> Tensor:
     """The same function: put side by side, the two paths are one dot product, and the fused kernel takes it."""
+    check_paths(q_sem, k_sem, q_geo, k_geo, v, gate)
     positions = torch.arange(q_geo.shape[-2], device=q_geo.device)
     q_geo, k_geo = (rotate_by_position_fused(t, positions, theta) for t in (q_geo, k_geo))
     q_sem, q_geo = q_sem / q_sem.shape[-1] ** 0.5, q_geo / q_geo.shape[-1] ** 0.5
@@ -200,7 +213,7 @@ class DecoupledAttention(nn.Module):
         cache: KVCache | None,
         need_weights: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        """Attend over the null token and the stored positions; only the latter are masked."""
+        """Attend over the null token and the stored positions, the oldest first; only the latter are masked."""
         T, mask, at = q.shape[2], None, torch.arange(k.shape[2], device=q.device)
         if cache is not None:
             if not self.causal:
@@ -211,7 +224,14 @@ class DecoupledAttention(nn.Module):
             mask = positions_mask(torch.arange(before, before + T, device=q.device), at, window=window)  # (T, S)
             mask = torch.cat([mask.new_ones(T, 1), mask], dim=1)  # the null token: always seen
         if key_padding_mask is not None:
+            padding_mask(key_padding_mask, len(k), k.shape[2])  # refuses what does not fit
+            key_padding_mask = key_padding_mask.index_select(1, at - at.amin())  # a sliding cache stores keys in turns
             key_padding_mask = torch.cat([key_padding_mask.new_zeros(len(k), 1), key_padding_mask], dim=1)
         k, v = self.with_null(k, v)
         dropout = self.dropout if self.training else 0.0
-        return attend(q, k, v, mask=mask, key_padding_mask=key_padding_mask, dropout=dropout, need_weights=need_weights)
+        y, weights = attend(
+            q, k, v, mask=mask, key_padding_mask=key_padding_mask, dropout=dropout, need_weights=need_weights
+        )
+        if weights is not None:
+            weights = torch.cat([weights[..., :1], weights[..., 1:].index_select(-1, at.argsort())], dim=-1)
+        return y, weights

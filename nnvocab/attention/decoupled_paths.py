@@ -48,7 +48,17 @@ class DecoupledPaths(nn.Module):
         gate: PathGate | None = None,
     ) -> None:
         super().__init__()
-        self.embed_dim, self.num_heads, self.num_kv_heads = embed_dim, num_heads, num_kv_heads or num_heads
+        for name, width in (("embed_dim", embed_dim), ("num_heads", num_heads)):
+            if width < 1:
+                raise ValueError(f"{name} is {width}, but must be at least 1")
+        for name, width in (("sem_dim", sem_dim), ("geo_dim", geo_dim)):
+            if width < 1 or width % num_heads:
+                raise ValueError(
+                    f"{name} {width} is not a multiple of num_heads {num_heads}: it is the width of all heads together, "
+                    f"and every head gets an equal share"
+                )
+        self.embed_dim, self.num_heads = embed_dim, num_heads
+        self.num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         self.sem_head = check_heads(sem_dim, num_heads, self.num_kv_heads)
         self.geo_head = check_heads(geo_dim, num_heads, self.num_kv_heads)
         if self.geo_head % 2:

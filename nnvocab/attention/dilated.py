@@ -8,11 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvocab.attention.qkv import HeadProjections, check_at_least
+from nnvocab.attention.qkv import HeadProjections, check_at_least, check_one_sequence
 from nnvocab.attention.rules import rule_mask, window_rule
 from nnvocab.attention.scaled_dot_product import scaled_dot_product_attention
 from nnvocab.attention.sliding_window import window_by_blocks
 from nnvocab.vocabulary import Example, entry
+
+
+def check_dilations(dilations: Sequence[int], num_heads: int) -> None:
+    """Raise an error unless there is one gap, 1 or more, for each head."""
+    if len(dilations) != num_heads:
+        raise ValueError(f"dilations has {len(dilations)} numbers, but {num_heads} heads need one each")
+    check_at_least(1, dilations=min(dilations))
 
 
 def dilated_mask(
@@ -49,6 +56,8 @@ def dilated_attention(
     Shapes:
         q, k: (B, H, T, D); v: (B, H, T, E). Returns (B, H, T, E).
     """
+    check_one_sequence(q, k, v)
+    check_dilations(dilations, q.shape[1])
     mask = dilated_mask(q.shape[2], window_size, dilations, causal=causal, device=q.device)
     return scaled_dot_product_attention(q, k, v, mask=mask)
 
@@ -57,6 +66,8 @@ def dilated_attention_blocked(
     q: Tensor, k: Tensor, v: Tensor, *, window_size: int, dilations: Sequence[int], causal: bool = False
 ) -> Tensor:
     """The same function: positions of equal remainder by d are a sequence of their own, with an ordinary window."""
+    check_one_sequence(q, k, v)
+    check_dilations(dilations, q.shape[1])
     B, _, T, _ = q.shape
     y = v.new_zeros(v.shape)
     for d in sorted(set(dilations)):
@@ -129,10 +140,9 @@ class DilatedAttention(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        if len(dilations) != num_heads:
-            raise ValueError(f"dilations has {len(dilations)} numbers, but {num_heads} heads need one each")
-        check_at_least(1, window_size=window_size, dilations=min(dilations))
         self.heads = HeadProjections(embed_dim, num_heads, bias=bias)
+        check_dilations(dilations, num_heads)
+        check_at_least(1, window_size=window_size)
         self.window_size, self.dilations, self.causal = window_size, tuple(dilations), causal
 
     def forward(self, x: Tensor) -> Tensor:

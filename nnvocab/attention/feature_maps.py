@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -72,7 +74,8 @@ class RandomFeatures(nn.Module):
 
     Notice:
         The rows of W are orthogonal in blocks of D and as long as Gaussian rows, which lowers the variance. They are a
-        buffer: drawn once, not learned.
+        buffer: drawn once, not learned. For long vectors the exponentials leave the range of floats; ``log`` returns
+        the exponents, and who divides one sum of features by another first takes the largest off, as the layer does.
 
     Source: Choromanski et al. 2021, sections 2.3 and 2.4.
     """
@@ -87,13 +90,45 @@ class RandomFeatures(nn.Module):
         lengths = torch.randn(num_features, dim, generator=generator).norm(dim=1, keepdim=True)
         self.register_buffer("weight", torch.cat([Q.T for Q in blocks])[:num_features] * lengths)
 
+    def log(self, x: Tensor) -> Tensor:
+        """The logarithms of the features, in float32 at least: (..., D) -> (..., F)."""
+        x = x.to(torch.promote_types(x.dtype, torch.float32)) * x.shape[-1] ** -0.25
+        log = x @ self.weight.T.to(x.dtype) - x.square().sum(dim=-1, keepdim=True) / 2  # (..., F)
+        return log - math.log(self.weight.shape[0]) / 2
+
     def forward(self, x: Tensor) -> Tensor:
-        x = x * x.shape[-1] ** -0.25
-        log = x @ self.weight.T - x.square().sum(dim=-1, keepdim=True) / 2  # (..., F)
-        return log.exp() * self.weight.shape[0] ** -0.5
+        return self.log(x).exp().to(x.dtype)
 
 
 KERNELS = ("elu+1", "relu", "learned", "favor")
+
+
+def features_of(
+    feature_map: nn.Module, q: Tensor, k: Tensor, top: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Turn queries and keys into features; from the exponents of random ones the largest are taken off.
+
+    Each feature is divided by its largest value among the keys and, in return, multiplied by it in the queries; then
+    each query's features are divided by their largest. All of it cancels in linear attention, and no exponential is
+    above 1. If all keys are summed, each sum of features holds a 1, so none is lost. If a query may see only a part of
+    them, what that part weighs is lost where a key outside of it would weigh more than e^87 times as much.
+
+    Args:
+        feature_map: one of those that ``make_feature_map`` makes.
+        q, k: queries and keys.
+        top: the largest exponent of each feature among the keys that were read before.
+
+    Shapes:
+        q, k: (B, H, T, D); top: (B, H, 1, F). Returns (B, H, T, F) twice, and the largest exponents of all keys so
+        far, None for features that are no exponentials.
+    """
+    if not isinstance(feature_map, RandomFeatures):
+        return feature_map(q), feature_map(k), None
+    q, k = feature_map.log(q), feature_map.log(k)
+    new = k.detach().amax(dim=-2, keepdim=True)
+    top = new if top is None else torch.maximum(top, new)
+    q = q + top
+    return torch.exp(q - q.detach().amax(dim=-1, keepdim=True)), torch.exp(k - top), top
 
 
 def make_feature_map(kernel_function: str, dim: int, num_features: int | None = None) -> nn.Module:

@@ -216,6 +216,7 @@ def flash_traffic(T: int, D: int, *, block_size: int, causal: bool = False) -> i
     Every tile of queries is read once, and for each of them the keys and values of all tiles that it sees; the output
     and one number a row are written.
     """
+    check_at_least(1, block_size=block_size)
     moved = 0
     for i in range(0, T, block_size):
         rows = min(block_size, T - i)

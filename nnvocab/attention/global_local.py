@@ -9,13 +9,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnvocab.attention.heads import split_heads
-from nnvocab.attention.qkv import HeadProjections, check_at_least
+from nnvocab.attention.qkv import HeadProjections, check_at_least, check_one_sequence
 from nnvocab.attention.rules import either, global_rule, rule_mask, window_rule
 from nnvocab.attention.scaled_dot_product import scaled_dot_product_attention, scaled_dot_product_attention_fused
 from nnvocab.attention.sliding_window import neighbours
 from nnvocab.vocabulary import Example, entry
 
 Projected = tuple[Tensor, Tensor, Tensor]
+
+
+def check_global_tokens(global_tokens: Sequence[int], T: int) -> None:
+    """Raise an error unless they name positions that there are, each at most once."""
+    if len(set(global_tokens)) < len(global_tokens) or not all(0 <= g < T for g in global_tokens):
+        raise ValueError(
+            f"global_tokens is {list(global_tokens)}, but must name positions from 0 to {T - 1}, each at most once"
+        )
 
 
 def global_local_attention(
@@ -41,6 +49,8 @@ def global_local_attention(
     Shapes:
         q, k: (B, H, T, D); v: (B, H, T, E). Returns (B, H, T, E).
     """
+    check_one_sequence(q, k, v)
+    check_global_tokens(global_tokens, q.shape[2])
     rule = either(window_rule(window_size), global_rule(global_tokens))
     y = scaled_dot_product_attention(q, k, v, mask=rule_mask(rule, q.shape[2], device=q.device))
     if of_global is not None and len(global_tokens):
@@ -60,7 +70,9 @@ def global_local_attention_blocked(
     of_global: Projected | None = None,
 ) -> Tensor:
     """The same function, block by block: windows plus the columns of the global keys, then the rows of the global queries."""
+    check_one_sequence(q, k, v)
     B, _, T, _ = q.shape
+    check_global_tokens(global_tokens, T)
     check_at_least(1, window_size=window_size)
     at = torch.tensor(list(global_tokens), device=q.device, dtype=torch.long)  # (g,)
     size = min(max(16, window_size), T)
@@ -157,10 +169,6 @@ class GlobalLocalAttention(nn.Module):
     def forward(self, x: Tensor, *, global_tokens: Sequence[int] | None = None) -> Tensor:
         chosen = self.global_tokens if global_tokens is None else tuple(global_tokens)
         q, k, v = self.heads(x)
-        if len(set(chosen)) < len(chosen) or not all(0 <= g < x.shape[1] for g in chosen):
-            raise ValueError(
-                f"global_tokens is {list(chosen)}, but must name positions from 0 to {x.shape[1] - 1}, each at most once"
-            )
         of_global = None
         if self.qkv_global is not None:
             q_g, k_g, v_g = (split_heads(t, self.heads.num_heads) for t in self.qkv_global(x).chunk(3, dim=-1))

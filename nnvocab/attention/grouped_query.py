@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnvocab.attention.heads import attend, check_heads, check_sequence, merge_heads, split_heads
 from nnvocab.attention.kv_cache import KVCache, kv_cache_bytes
+from nnvocab.attention.masks import causal_mask
+from nnvocab.attention.scaled_dot_product import check_attention, scaled_dot_product_attention_fused
 from nnvocab.vocabulary import Example, entry
 
 
@@ -21,26 +22,29 @@ def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = F
     where :math:`M` is 0, or :math:`-\infty` above the diagonal if ``causal``.
 
     Shapes:
-        q: (B, H, T, D); k and v: (B, G, T, D), G dividing H. Returns (B, H, T, D).
+        q: (B, H, T, D); k and v: (B, G, S, D), G dividing H; the queries are the last T of S positions if ``causal``.
+        Returns (B, H, T, D).
 
     Notice:
         Only k and v are cached while generating, so the cache shrinks by H / G. G = H is multi-head
         attention, and G = 1 is multi-query attention.
+
+    Raises:
+        ValueError: if G does not divide H, or shapes do not fit together.
     """
+    check_attention(q, k, v, shared=True)
     share = q.shape[1] // k.shape[1]
-    k = k.repeat_interleave(share, dim=1)  # (B, G, T, D) -> (B, H, T, D)
+    k = k.repeat_interleave(share, dim=1)  # (B, G, S, D) -> (B, H, S, D)
     v = v.repeat_interleave(share, dim=1)
-    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5  # (B, H, T, T)
+    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5  # (B, H, T, S)
     if causal:
-        T = scores.shape[-1]
-        future = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(diagonal=1)
-        scores = scores.masked_fill(future, float("-inf"))
+        scores = scores.masked_fill(~causal_mask(q.shape[2], k.shape[2], device=q.device), float("-inf"))
     return scores.softmax(dim=-1) @ v
 
 
 def grouped_query_attention_fused(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> Tensor:
-    """The same function by the fused kernel: it never stores the (T, T) scores or the repeated k, v."""
-    return F.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=True)
+    """The same function by the fused kernel: it never stores the (T, S) scores or the repeated k, v."""
+    return scaled_dot_product_attention_fused(q, k, v, causal=causal)
 
 
 def pool_heads(weight: Tensor, num_heads: int, num_kv_heads: int) -> Tensor:

@@ -72,7 +72,7 @@ def _example() -> Example:
     example=_example,
     related=("Multi-head attention", "Grouped-query attention"),
 )
-def head_importance(layer: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
+def head_importance(layer: nn.Module, loss: Callable[[], Tensor | float]) -> Tensor:
     r"""Measure what each head of a layer is worth: how much the loss grows when it is silenced.
 
     .. math::
@@ -82,7 +82,8 @@ def head_importance(layer: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
 
     Args:
         layer: an attention layer of the model, with ``num_heads`` and an output projection ``out``.
-        loss: runs the model that holds the layer and returns its loss; called once for every head and once more.
+        loss: runs the model that holds the layer and returns its loss, a tensor or a number; called once for every
+            head and once more.
 
     Shapes:
         ``loss`` returns any shape (...). Returns (..., H).
@@ -102,9 +103,9 @@ def head_importance(layer: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
     torch.Size([2])
     """
     inner = getattr(layer, "attention", layer)
-    whole = loss()
+    whole = torch.as_tensor(loss())
     worth = []
     for head in range(getattr(inner, "num_heads", 1)):
         with without_heads(layer, [head]):
-            worth.append(loss() - whole)
+            worth.append(torch.as_tensor(loss()) - whole)
     return torch.stack(worth, dim=-1)

@@ -44,6 +44,16 @@ def check_sequence(x: Tensor, width: int, name: str = "x") -> None:
         raise ValueError(f"{name} has shape {tuple(x.shape)}: there is no position; attention needs at least one")
 
 
+def check_weights(x: Tensor, name: str = "x", **weights: Tensor) -> None:
+    """Raise an error if a weight, (width in, width out), does not take what has the width of ``x``."""
+    for weight, w in weights.items():
+        if x.ndim < 2 or w.ndim != 2 or x.shape[-1] != w.shape[0]:
+            raise ValueError(
+                f"{name} has shape {tuple(x.shape)} and {weight} has {tuple(w.shape)}, but need (..., positions, C) "
+                f"and (C, width): the weight takes what {name} is wide"
+            )
+
+
 def check_heads(embed_dim: int, num_heads: int, num_kv_heads: int | None = None) -> int:
     """Return the width D of a head; raise an error where the heads do not divide as they must."""
     if num_heads < 1 or embed_dim < 1:
@@ -87,7 +97,8 @@ def attend(
         q, k, v: (B, H, T, D), (B, G, S, D) and (B, G, S, E); G divides H.
         causal: let no query look ahead.
         mask: boolean (True: may look) or added to the scores; broadcasts to (B, H, T, S).
-        key_padding_mask: (B, S), True marks keys that are padding.
+        key_padding_mask: (B, S), True marks keys that are padding. Keys are counted from the oldest that is stored,
+            in both masks and in the weights, in whichever place a sliding cache has them.
         cache: keys and values of earlier positions; k and v are appended to it.
         positions: a scheme whose ``rotate`` turns q and k and whose ``bias`` is added to the scores.
         dropout: probability with which a weight is set to 0.
@@ -107,9 +118,16 @@ def attend(
         k, v, keys_at = cache.append(k, v)
     S = k.shape[2]
     seen = padding_mask(key_padding_mask, B, S) if key_padding_mask is not None else None
+    age: Tensor | None = None
+    if cache is not None and cache.sliding:  # it stores keys in turns; masks and weights count from the oldest on
+        age = keys_at - keys_at.amin()  # (S,): 0 for the oldest key
+        seen = seen if seen is None else seen.index_select(-1, age)
+        mask = mask if mask is None or mask.shape[-1] != S else mask.index_select(-1, age)
     if positions is not None:
         keys_at = torch.arange(S, device=q.device) if keys_at is None else keys_at
         bias = positions.bias(torch.arange(before, before + T, device=q.device), keys_at)  # (H, T, S) or None
+        if bias is not None and bias.shape[0] != H:
+            raise ValueError(f"positions made for {bias.shape[0]} heads were given to a layer of {H}: give as many")
         mask = join_masks(mask, bias)
     if cache is not None and T > 1:  # a single new token may see all that is stored
         queries_at = torch.arange(before, before + T, device=q.device)
@@ -124,4 +142,5 @@ def attend(
         mask = join_masks(mask, causal_mask(T, S, device=q.device))
     check_attention(q, k, v, mask)
     weights = attention_weights(q, k, mask=mask)  # (B, H, T, S)
-    return (F.dropout(weights, dropout) if dropout else weights) @ v, weights
+    y = (F.dropout(weights, dropout) if dropout else weights) @ v
+    return y, weights if age is None else weights.index_select(-1, age.argsort())

@@ -29,9 +29,17 @@ def kv_cache_bytes(
         batch_size: sequences at once.
         dtype: type of the numbers.
 
+    Raises:
+        ValueError: if a number is below 1, or below 0 for tokens.
+
     >>> kv_cache_bytes(num_kv_heads=32, head_dim=64)  # d_model 2048, multi-head, fp16
     8192
     """
+    if min(num_kv_heads, head_dim, layers, batch_size) < 1 or tokens < 0:
+        raise ValueError(
+            f"num_kv_heads {num_kv_heads}, head_dim {head_dim}, layers {layers} and batch_size {batch_size} must be at "
+            f"least 1, tokens {tokens} at least 0"
+        )
     return 2 * num_kv_heads * head_dim * tokens * layers * batch_size * dtype.itemsize
 
 
@@ -76,7 +84,7 @@ class KVCache(nn.Module):
 
     Shapes:
         ``append`` takes (B, G, T, D) and (B, G, T, E); it returns keys and values of S positions, (B, G, S, D) and
-        (B, G, S, E), and their positions (S,).
+        (B, G, S, E), and their positions (S,), which a sliding cache may hold in another order.
 
     Notice:
         It is exact in a causal layer only: there no later token changes what an earlier position computed. A new
@@ -183,6 +191,11 @@ class KVCache(nn.Module):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Store k and v, (B, G, T, D), and let the T queries, (B, H, T, D), see what they may; returns (B, H, T, D)."""
+        if q.ndim != 4 or q.shape[2] != k.shape[-2]:
+            raise ValueError(
+                f"q has shape {tuple(q.shape)} and k {tuple(k.shape)}, but need (B, H, T, D) and (B, G, T, D): the new "
+                f"positions ask, and are stored"
+            )
         queries = torch.arange(self.seen, self.seen + q.shape[2], device=q.device)
         keys, values, at = self.append(k, v)
         mask = None if len(queries) == 1 else positions_mask(queries, at, window=self.max_len if self.sliding else None)
@@ -195,7 +208,15 @@ def cached_causal_attention(q: Tensor, k: Tensor, v: Tensor, *, chunk: int = 2) 
     Args:
         q, k, v: (B, H, T, D), (B, G, T, D), (B, G, T, D).
         chunk: positions in a step; 1 is decoding token by token.
+
+    Raises:
+        ValueError: if the chunk is below 1, or q, k and v do not fit.
     """
+    if chunk < 1 or not q.ndim == k.ndim == v.ndim == 4 or not q.shape[2] == k.shape[2] == v.shape[2]:
+        raise ValueError(
+            f"chunk is {chunk} and q, k and v have shapes {tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}, but "
+            f"need a chunk of at least 1, (B, H, T, D) for q and (B, G, T, D) for k and v"
+        )
     cache = KVCache(k.shape[0], k.shape[1], k.shape[2], k.shape[3], dtype=k.dtype, device=k.device)
     steps = zip(q.split(chunk, dim=2), k.split(chunk, dim=2), v.split(chunk, dim=2), strict=True)
     return torch.cat([cache.attend(*step) for step in steps], dim=2)

@@ -6,11 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvocab.attention.feature_maps import make_feature_map
-from nnvocab.attention.qkv import HeadProjections
+from nnvocab.attention.feature_maps import features_of, make_feature_map
+from nnvocab.attention.qkv import HeadProjections, check_one_sequence, check_token
+from nnvocab.attention.scaled_dot_product import check_attention
 from nnvocab.vocabulary import Example, entry
 
+LinearState = tuple[Tensor, Tensor | None]
 CHUNK = 64  # positions whose weights are written out; before them stands their sum
+
+
+def check_features(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> None:
+    """Raise an error unless the shapes fit; looking back, queries and keys are those of one sequence."""
+    (check_one_sequence if causal else check_attention)(q, k, v)
 
 
 def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, eps: float = 1e-6) -> Tensor:
@@ -31,6 +38,7 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, e
     Shapes:
         q, k: (B, H, T, F); v: (B, H, T, E). Returns (B, H, T, E).
     """
+    check_features(q, k, v, causal)
     weights = q @ k.transpose(-2, -1)  # (B, H, T, T)
     weights = weights.tril() if causal else weights
     return weights @ v / (weights.sum(dim=-1, keepdim=True) + eps)
@@ -41,6 +49,7 @@ def linear_attention_summed(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = F
 
     Causal, positions go in chunks: within a chunk the weights are written out, and all before it is one sum.
     """
+    check_features(q, k, v, causal)
     E = v.shape[-1]
     v = F.pad(v, (0, 1), value=1.0)  # a value that is always 1: its sum is the denominator
     if causal:
@@ -102,16 +111,18 @@ class LinearAttention(nn.Module):
         kernel_function: "elu+1", "relu", "learned", or "favor" (random features that approximate the softmax).
         num_features: features F of "learned" and "favor"; 2 D if not given.
         causal: look back only.
-        eps: keeps the denominator from zero.
+        eps: keeps the denominator from zero where features may be 0; those of "favor" are not, and go without.
         bias: add a bias in the projections.
 
     Shapes:
-        x: (B, T, C). Returns (B, T, C). ``step`` takes (B, C) and a state, and returns (B, C) and the new state.
+        x: (B, T, C). Returns (B, T, C). ``step`` takes (B, C) and a state, and returns (B, C) and the new state: the
+        sums (B, H, F, D + 1), and for "favor" the largest exponents so far, (B, H, 1, F), else None.
 
     Notice:
         Time is O(T F E) and the state of a text of any length is F by E numbers a head. That state is also the limit:
         it cannot hold more than it has room for. Only "favor" approximates softmax attention; the others are
-        attention with another kernel.
+        attention with another kernel. Its sums are kept with their largest exponents apart, so that long queries and
+        keys do no harm.
 
     Raises:
         ValueError: if H does not divide C, the kernel has no such name, the input has the wrong shape, or ``step`` is
@@ -141,17 +152,24 @@ class LinearAttention(nn.Module):
         super().__init__()
         self.heads = HeadProjections(embed_dim, num_heads, bias=bias)
         self.features = make_feature_map(kernel_function, self.heads.head_dim, num_features)
-        self.causal, self.eps = causal, eps
+        self.causal = causal
+        self.eps = torch.finfo(torch.float32).tiny if kernel_function == "favor" else eps
 
-    def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def step(self, x: Tensor, state: LinearState | None = None) -> tuple[Tensor, LinearState]:
         """Read one more token, (B, C), given the state after those before it."""
         if not self.causal:
             raise ValueError("step reads token by token, but this layer looks at all of them: make it with causal=True")
-        q, k, v = (t.squeeze(2) for t in self.heads(x.unsqueeze(1)))  # (B, H, D)
-        y, state = linear_attention_step(self.features(q), self.features(k), v, state, eps=self.eps)
-        return self.heads.back(y.unsqueeze(2)).squeeze(1), state
+        check_token(x, self.heads.embed_dim)
+        sums, top = (None, None) if state is None else state
+        q, k, v = self.heads(x.unsqueeze(1))  # (B, H, 1, D)
+        q, k, higher = features_of(self.features, q, k, top)
+        if top is not None:
+            sums = sums * torch.exp(top - higher).transpose(2, 3)  # (B, H, F, D + 1): in units of the new largest
+        y, sums = linear_attention_step(*(t.squeeze(2) for t in (q, k, v.to(q.dtype))), sums, eps=self.eps)
+        return self.heads.back(y.unsqueeze(2).to(x.dtype)).squeeze(1), (sums, higher)
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.heads(x)  # (B, H, T, D)
-        y = linear_attention_summed(self.features(q), self.features(k), v, causal=self.causal, eps=self.eps)
-        return self.heads.back(y)
+        q, k, _ = features_of(self.features, q, k)  # (B, H, T, F)
+        y = linear_attention_summed(q, k, v.to(q.dtype), causal=self.causal, eps=self.eps)
+        return self.heads.back(y.to(x.dtype))

@@ -48,7 +48,17 @@ def positions_mask(queries: Tensor, keys: Tensor, *, window: int | None = None) 
 
     Shapes:
         Returns (T, S) of booleans.
+
+    Raises:
+        ValueError: if the window is below 1, or positions are not (T,) and (S,).
     """
+    if queries.ndim != 1 or keys.ndim != 1:
+        raise ValueError(
+            f"positions of queries and keys have shapes {tuple(queries.shape)} and {tuple(keys.shape)}, but need (T,) "
+            f"and (S,): one number for each"
+        )
+    if window is not None and window < 1:
+        raise ValueError(f"window is {window}, but a query sees at least its own position: give 1 or more, or None")
     back = queries.unsqueeze(-1) - keys  # (T, S)
     return back >= 0 if window is None else (back >= 0) & (back < window)
 
@@ -92,6 +102,7 @@ def join_masks(*masks: Tensor | None) -> Tensor | None:
 
     Raises:
         TypeError: if a mask is neither boolean nor floating-point.
+        ValueError: if they do not broadcast against each other.
 
     >>> join_masks(torch.tensor([True, True, False]), torch.tensor([0.5, 0.0, 0.0]))
     tensor([0.5000, 0.0000,   -inf])
@@ -107,7 +118,13 @@ def join_masks(*masks: Tensor | None) -> Tensor | None:
             )
         if joined is None:
             joined = mask
-        elif joined.dtype == mask.dtype == torch.bool:
+            continue
+        if any(1 != m != j != 1 for m, j in zip(mask.shape[::-1], joined.shape[::-1], strict=False)):
+            raise ValueError(
+                f"masks of shapes {tuple(joined.shape)} and {tuple(mask.shape)} were to be joined, but do not "
+                f"broadcast; the last two axes of a mask are (queries, keys)"
+            )
+        if joined.dtype == mask.dtype == torch.bool:
             joined = joined & mask
         elif joined.dtype == torch.bool or mask.dtype == torch.bool:
             allowed, added = (joined, mask) if joined.dtype == torch.bool else (mask, joined)

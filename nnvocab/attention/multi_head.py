@@ -29,7 +29,11 @@ def multi_head_attention(x: Tensor, w_qkv: Tensor, w_out: Tensor, num_heads: int
 
     Shapes:
         x: (B, T, C); w_qkv: (3*C, C); w_out: (C, C), both as ``nn.Linear`` stores them. Returns (B, T, C).
+
+    Raises:
+        ValueError: if H does not divide C, or x or a weight has another shape.
     """
+    _check_weights(x, w_qkv, w_out, num_heads)
     w_q, w_k, w_v = (w.chunk(num_heads) for w in w_qkv.chunk(3))  # H weights of (D, C) each
     heads = [
         scaled_dot_product_attention(x @ w_q[h].T, x @ w_k[h].T, x @ w_v[h].T, causal=causal)  # (B, T, D)
@@ -42,8 +46,20 @@ def multi_head_attention_fused(
     x: Tensor, w_qkv: Tensor, w_out: Tensor, num_heads: int, *, causal: bool = False
 ) -> Tensor:
     """The same function: one product projects for all heads, and one kernel attends in all of them."""
+    _check_weights(x, w_qkv, w_out, num_heads)
     q, k, v = (split_heads(t, num_heads) for t in (x @ w_qkv.T).chunk(3, dim=-1))  # (B, H, T, D)
     return merge_heads(scaled_dot_product_attention_fused(q, k, v, causal=causal)) @ w_out.T
+
+
+def _check_weights(x: Tensor, w_qkv: Tensor, w_out: Tensor, num_heads: int) -> None:
+    C = w_out.shape[-1]
+    if tuple(w_out.shape) != (C, C) or tuple(w_qkv.shape) != (3 * C, C):
+        raise ValueError(
+            f"w_qkv has shape {tuple(w_qkv.shape)} and w_out {tuple(w_out.shape)}, but need (3*C, C) and (C, C), as "
+            f"nn.Linear stores them"
+        )
+    check_heads(C, num_heads)
+    check_sequence(x, C)
 
 
 @entry(
@@ -155,6 +171,8 @@ class MultiHeadAttention(nn.Module):
                 check_sequence(t, self.embed_dim, name)
         if key is not None and (self.positions is not None or cache is not None):
             raise ValueError("positions and cache are for self-attention: leave key out, or use CrossAttention")
+        if any(t is not None and len(t) != len(query) for t in (key, value)):
+            raise ValueError(f"query has a batch of {len(query)}, key and value another; they must be equal")
         y, weights = attend(
             *self.project(query, key, value),
             causal=self.causal,

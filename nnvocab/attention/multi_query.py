@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from nnvocab.attention.heads import attend, check_heads, check_sequence, merge_heads, split_heads
 from nnvocab.attention.kv_cache import KVCache, kv_cache_bytes
 from nnvocab.attention.masks import causal_mask
-from nnvocab.attention.scaled_dot_product import scaled_dot_product_attention_fused
+from nnvocab.attention.scaled_dot_product import check_attention, scaled_dot_product_attention_fused
 from nnvocab.vocabulary import Example, entry
 
 
@@ -22,8 +22,13 @@ def multi_query_attention(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = Fal
         causal: let position t see positions up to t only.
 
     Shapes:
-        q: (B, H, T, D); k and v: (B, T, D), without an axis for heads. Returns (B, H, T, D).
+        q: (B, H, T, D); k and v: (B, S, D), without an axis for heads; the queries are the last T of S positions if
+        ``causal``. Returns (B, H, T, D).
+
+    Raises:
+        ValueError: if shapes do not fit together.
     """
+    check_attention(q, k.unsqueeze(1), v.unsqueeze(1), shared=True)
     scores = torch.einsum("bhtd,bsd->bhts", q, k) / q.shape[-1] ** 0.5
     if causal:
         scores = scores.masked_fill(~causal_mask(q.shape[2], k.shape[1], device=q.device), float("-inf"))

@@ -7,11 +7,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nnvocab.attention.qkv import HeadProjections, check_at_least, lines
+from nnvocab.attention.qkv import HeadProjections, check_at_least, check_one_sequence, lines
 from nnvocab.attention.scaled_dot_product import scaled_dot_product_attention, scaled_dot_product_attention_fused
 from nnvocab.vocabulary import Example, entry
 
 DIRECTIONS = ("both", "forward", "backward")
+
+
+def check_direction(direction: str) -> None:
+    """Raise an error unless there is such a direction."""
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction is {direction!r}, but must be one of {', '.join(DIRECTIONS)}")
 
 
 def direction_mask(T: int, direction: str, *, device: torch.device | str | None = None) -> Tensor:
@@ -26,8 +32,7 @@ def direction_mask(T: int, direction: str, *, device: torch.device | str | None 
             [0, 1, 1],
             [0, 0, 1]], dtype=torch.int32)
     """
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction is {direction!r}, but must be one of {', '.join(DIRECTIONS)}")
+    check_direction(direction)
     i, j = lines(T, device)
     return (j <= i) | (direction != "forward") if direction != "backward" else j >= i
 
@@ -42,13 +47,14 @@ def directed_attention(q: Tensor, k: Tensor, v: Tensor, *, direction: str) -> Te
     Shapes:
         q, k: (B, H, T, D); v: (B, H, T, E). Returns (B, H, T, E).
     """
+    check_one_sequence(q, k, v)
     return scaled_dot_product_attention(q, k, v, mask=direction_mask(q.shape[2], direction, device=q.device))
 
 
 def directed_attention_fused(q: Tensor, k: Tensor, v: Tensor, *, direction: str) -> Tensor:
     """The same function by the fused kernel: backward is forward on the text read from its end."""
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction is {direction!r}, but must be one of {', '.join(DIRECTIONS)}")
+    check_one_sequence(q, k, v)
+    check_direction(direction)
     if direction == "backward":
         return scaled_dot_product_attention_fused(*(t.flip(2) for t in (q, k, v)), causal=True).flip(2)
     return scaled_dot_product_attention_fused(q, k, v, causal=direction == "forward")
@@ -113,7 +119,7 @@ class OscillatingAttention(nn.Module):
         if not pattern_cycle or isinstance(pattern_cycle, str):
             raise ValueError(f"pattern_cycle is {pattern_cycle!r}, but must list directions, such as {DIRECTIONS}")
         for direction in pattern_cycle:
-            direction_mask(1, direction)
+            check_direction(direction)
         self.directions = tuple(pattern_cycle[n % len(pattern_cycle)] for n in range(num_layers))
         self.norms = nn.ModuleList(nn.LayerNorm(embed_dim) for _ in range(num_layers))
         self.layers = nn.ModuleList(HeadProjections(embed_dim, num_heads, bias=bias) for _ in range(num_layers))

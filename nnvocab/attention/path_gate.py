@@ -19,6 +19,11 @@ def path_gate(x: Tensor, logit: Tensor, weight: Tensor | None = None) -> Tensor:
     Shapes:
         x: (B, T, C); logit: (H,); weight: (H, C). Returns (B, H, T), between 0 and 1.
     """
+    if x.ndim != 3 or logit.ndim != 1 or (weight is not None and weight.shape != (len(logit), x.shape[2])):
+        raise ValueError(
+            f"x, logit and weight have shapes {tuple(x.shape)}, {tuple(logit.shape)} and "
+            f"{None if weight is None else tuple(weight.shape)}, but need (batch, positions, C), (heads,) and (heads, C)"
+        )
     B, T, _ = x.shape
     raw = logit.expand(B, T, -1)  # (B, T, H)
     if weight is not None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nnvocab.attention.cross_attention import CrossAttention
+from nnvocab.attention.heads import check_sequence
 from nnvocab.attention.qkv import check_at_least
 from nnvocab.vocabulary import Example, entry
 
@@ -92,7 +93,7 @@ class Perceiver(nn.Module):
         ValueError: if heads do not divide a width, a number is below 1, the input has another width, or queries are
             given to a Perceiver without ``query_dim``.
 
-    Source: Jaegle et al. 2021, section 3; output queries: Jaegle et al. 2022, section 3.1.
+    Source: Jaegle et al. 2021, section 3; output queries: Jaegle et al. 2022, section 3.2.
 
     >>> perceiver = Perceiver(num_latents=16, latent_dim=32, input_dim=3, num_heads=4, query_dim=8)
     >>> pixels = torch.randn(2, 5000, 3)
@@ -134,12 +135,20 @@ class Perceiver(nn.Module):
         return z
 
     def forward(self, x: Tensor, *, queries: Tensor | None = None, key_padding_mask: Tensor | None = None) -> Tensor:
-        if x.ndim != 3 or x.shape[2] != self.input_dim:
-            raise ValueError(f"x has shape {tuple(x.shape)}, but needs (batch, positions, {self.input_dim})")
+        check_sequence(x, self.input_dim)
         if queries is not None and self.write is None:
             raise ValueError("queries were given, but the layer has none to write with: make it with query_dim=...")
         z = self.encode(x, key_padding_mask=key_padding_mask)
         if queries is None:
             return z
+        if (
+            queries.ndim not in (2, 3)
+            or queries.shape[-1] != self.query_dim
+            or queries.shape[:-2] not in ((), x.shape[:1])
+        ):
+            raise ValueError(
+                f"queries has shape {tuple(queries.shape)}, but needs (outputs, {self.query_dim}), or one such table for "
+                f"each of the {x.shape[0]} inputs"
+            )
         queries = queries if queries.ndim == 3 else queries.expand(x.shape[0], -1, -1)
         return self.write(queries, z)

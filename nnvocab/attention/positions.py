@@ -90,8 +90,16 @@ def permutation_sensitivity(model: Callable[[Tensor], Tensor], x: Tensor, genera
 
     Returns:
         The root of the mean squared change relative to the output's own size: 0 for a model that sees a set.
+
+    Raises:
+        ValueError: if x is not (B, T, C) with at least two tokens, which can change places.
     """
-    order = torch.randperm(x.shape[1], generator=generator).to(x.device)
+    if x.ndim != 3 or x.shape[1] < 2:
+        raise ValueError(f"x has shape {tuple(x.shape)}, but needs (batch, positions, width), at least two positions")
+    order = torch.randperm(x.shape[1], generator=generator, device=generator.device)
+    if torch.equal(order, order.sort().values):  # nothing was moved
+        order = order.roll(1)
+    order = order.to(x.device)
     with torch.no_grad():
         straight, back = model(x), model(x[:, order])[:, order.argsort()]
     return float((straight - back).square().mean().sqrt() / straight.square().mean().sqrt())

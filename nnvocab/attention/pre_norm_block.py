@@ -72,7 +72,7 @@ class PreNormBlock(nn.Module):
     Raises:
         ValueError: if the input has another width.
 
-    Source: Xiong et al. 2020, section 3.2, table 1.
+    Source: Xiong et al. 2020, section 3.3, theorem 1.
 
     >>> block = PreNormBlock(8, MultiHeadAttention(8, 2), nn.Linear(8, 8))
     >>> block(torch.zeros(1, 3, 8)).shape

@@ -59,6 +59,11 @@ def read_with_query(query: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor
         raise ValueError(f"the query has width {query.shape[-1]} and the keys {keys.shape[-1]}; they must be equal")
     if keys.shape[-2] != values.shape[-2] or keys.shape[-2] == 0:
         raise ValueError(f"there are {keys.shape[-2]} keys and {values.shape[-2]} values; give equally many")
+    if not query.shape[:-1] == keys.shape[:-2] == values.shape[:-2]:
+        raise ValueError(
+            f"query, keys and values have shapes {tuple(query.shape)}, {tuple(keys.shape)} and {tuple(values.shape)}; "
+            f"what comes before (D,), (S, D) and (S, E), such as a batch, must be the same"
+        )
     scores = (keys @ query.unsqueeze(-1)).squeeze(-1) / query.shape[-1] ** 0.5  # (..., S)
     weights = scores.softmax(dim=-1)  # (..., S)
     return scores, weights, (weights.unsqueeze(-2) @ values).squeeze(-2)  # (..., E)

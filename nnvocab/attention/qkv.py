@@ -1,4 +1,4 @@
-"""The four projections that the attention layers over long sequences share."""
+"""What the attention layers over long sequences share: four projections, and checks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nnvocab.attention.heads import check_heads, check_sequence, merge_heads, split_heads
+from nnvocab.attention.scaled_dot_product import check_attention
 
 
 class HeadProjections(nn.Module):
@@ -46,6 +47,25 @@ def check_at_least(least: int, **sizes: int) -> None:
     for name, size in sizes.items():
         if size < least:
             raise ValueError(f"{name} is {size}, but must be at least {least}")
+
+
+def check_one_sequence(q: Tensor, k: Tensor, v: Tensor) -> None:
+    """Raise an error that says how to mend it unless q, k and v are the heads of one sequence that looks at itself."""
+    check_attention(q, k, v)
+    if q.ndim != 4 or not q.shape[:3] == k.shape[:3] == v.shape[:3]:
+        raise ValueError(
+            f"q, k and v have shapes {tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}, but need (batch, heads, "
+            f"positions, width) with the same batch, heads and positions: the sequence looks at itself"
+        )
+
+
+def check_token(x: Tensor, width: int) -> None:
+    """Raise an error that says how to mend it if ``x`` is not one token of each sequence of a batch."""
+    if x.ndim != 2 or x.shape[1] != width:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}, but a step reads one token of each sequence, (batch, {width}); take x[:, t] "
+            f"of a sequence"
+        )
 
 
 def lines(T: int, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:

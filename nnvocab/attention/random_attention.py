@@ -7,8 +7,8 @@ import random
 import torch
 from torch import Tensor, nn
 
-from nnvocab.attention.block_sparse import Layout, block_sparse_attention
-from nnvocab.attention.qkv import HeadProjections, check_at_least
+from nnvocab.attention.block_sparse import Layout, block_sparse_attention, check_layout
+from nnvocab.attention.qkv import HeadProjections, check_at_least, check_one_sequence
 from nnvocab.attention.scaled_dot_product import scaled_dot_product_attention
 from nnvocab.vocabulary import Example, entry
 
@@ -45,7 +45,7 @@ def bigbird_layout(
 def layout_mask(layout: Layout, *, block_size: int = 1, device: torch.device | str | None = None) -> Tensor:
     """Turn a layout of n units into a mask (n * block_size, n * block_size), True where a query may look."""
     n = len(layout)
-    mask = torch.tensor([[j in set(row) for j in range(n)] for row in layout], device=device)
+    mask = torch.tensor([[j in row for j in range(n)] for row in map(set, layout)], device=device)
     return mask.repeat_interleave(block_size, dim=0).repeat_interleave(block_size, dim=1)
 
 
@@ -61,8 +61,10 @@ def bigbird_attention(q: Tensor, k: Tensor, v: Tensor, layout: Layout, *, block_
         block_size: positions of a unit.
 
     Shapes:
-        q, k: (B, H, T, D); v: (B, H, T, E), T at most the positions of the layout. Returns (B, H, T, E).
+        q, k: (B, H, T, D); v: (B, H, T, E), T positions in as many blocks as the layout has rows. Returns (B, H, T, E).
     """
+    check_one_sequence(q, k, v)
+    check_layout(layout, q.shape[2], block_size)
     T = q.shape[2]
     return scaled_dot_product_attention(
         q, k, v, mask=layout_mask(layout, block_size=block_size, device=q.device)[:T, :T]

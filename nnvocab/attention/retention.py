@@ -7,10 +7,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnvocab.attention.heads import check_heads, check_sequence, merge_heads, split_heads
+from nnvocab.attention.qkv import check_one_sequence, check_token
 from nnvocab.attention.rotary import rotate_by_position_fused
 from nnvocab.vocabulary import Example, entry
 
 CHUNK = 64
+
+
+def check_retention(q: Tensor, k: Tensor, v: Tensor, decays: Tensor) -> None:
+    """Raise an error unless q, k and v are the heads of one sequence and each head has its decay."""
+    check_one_sequence(q, k, v)
+    if decays.shape != q.shape[1:2]:
+        raise ValueError(f"decays has shape {tuple(decays.shape)}, but {q.shape[1]} heads need one number each")
 
 
 def retention(q: Tensor, k: Tensor, v: Tensor, *, decays: Tensor) -> Tensor:
@@ -29,6 +37,7 @@ def retention(q: Tensor, k: Tensor, v: Tensor, *, decays: Tensor) -> Tensor:
     Notice:
         The decay multiplies the scores, before the values come in.
     """
+    check_retention(q, k, v, decays)
     return (q @ k.transpose(-2, -1) * decay_mask(q.shape[2], decays)) @ v
 
 
@@ -41,6 +50,7 @@ def decay_mask(T: int, decays: Tensor) -> Tensor:
 
 def retention_chunked(q: Tensor, k: Tensor, v: Tensor, *, decays: Tensor) -> Tensor:
     """The same function in linear time: chunks whose factors are written out, and a state that goes from one to the next."""
+    check_retention(q, k, v, decays)
     T = q.shape[2]
     size = min(CHUNK, T)
     q, k, v = (F.pad(t, (0, 0, 0, -T % size)).unflatten(2, (-1, size)) for t in (q, k, v))  # (B, H, n, c, D)
@@ -163,6 +173,7 @@ class MultiScaleRetention(nn.Module):
 
     def step(self, x: Tensor, state: Tensor | None = None, *, position: int) -> tuple[Tensor, Tensor]:
         """Read one more token, (B, C), given its position and the state after those before it."""
+        check_token(x, self.embed_dim)
         x = x.unsqueeze(1)
         q, k, v = (t.squeeze(2) for t in self.project(x, position))
         y, state = retention_step(q, k, v, state, decays=self.decays)

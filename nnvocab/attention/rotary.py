@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,7 +30,15 @@ def rotary_frequencies(
 
     Shapes:
         Returns (R / 2,).
+
+    Raises:
+        ValueError: if ``dim`` is odd, or an option has no such value.
     """
+    return torch.tensor(_frequencies(dim, base, scaling, factor), dtype=torch.float64)
+
+
+def _frequencies(dim: int, base: float, scaling: str | None, factor: float) -> tuple[float, ...]:
+    """Compute the same as plain numbers, so that a layer can be made on any device, ``"meta"`` too."""
     if dim < 2 or dim % 2:
         raise ValueError(f"{dim} columns were to turn, but they turn in pairs: give an even number, at least 2")
     if base <= 1 or factor < 1:
@@ -41,8 +51,23 @@ def rotary_frequencies(
         if dim < 4:
             raise ValueError("scaling='ntk' needs at least two pairs (dim 4): a single pair has no slower one")
         base = base * factor ** (dim / (dim - 2))
-    theta = base ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim)
-    return theta / factor if scaling == "linear" else theta
+    slower = factor if scaling == "linear" else 1.0
+    return tuple(base ** (-i / dim) / slower for i in range(0, dim, 2))
+
+
+def _check_turning(x: Tensor, positions: Tensor, theta: Tensor, layout: str) -> None:
+    _check_layout(layout)
+    shapes = tuple(x.shape), tuple(positions.shape), tuple(theta.shape)
+    if x.ndim < 2 or shapes[1] != (x.shape[-2],) or theta.ndim != 1 or 2 * len(theta) != x.shape[-1]:
+        raise ValueError(
+            f"x has shape {shapes[0]}, positions {shapes[1]} and theta {shapes[2]}, but need (..., T, R), (T,) and "
+            f"(R / 2,): a position for each row, an angle for each pair of columns"
+        )
+
+
+def _check_layout(layout: str) -> None:
+    if layout not in ("interleaved", "half"):
+        raise ValueError(f"layout is {layout!r}, but must be 'interleaved' or 'half'")
 
 
 def rotate_by_position(x: Tensor, positions: Tensor, theta: Tensor, *, layout: Layout = "interleaved") -> Tensor:
@@ -60,7 +85,11 @@ def rotate_by_position(x: Tensor, positions: Tensor, theta: Tensor, *, layout: L
 
     Shapes:
         x: (..., T, R); positions: (T,); theta: (R / 2,). Returns (..., T, R).
+
+    Raises:
+        ValueError: if shapes do not fit together, or there is no such layout.
     """
+    _check_turning(x, positions, theta, layout)
     half = x.shape[-1] // 2
     rows = []
     for n, t in enumerate(positions):
@@ -75,6 +104,7 @@ def rotate_by_position(x: Tensor, positions: Tensor, theta: Tensor, *, layout: L
 
 def rotate_by_position_fused(x: Tensor, positions: Tensor, theta: Tensor, *, layout: Layout = "interleaved") -> Tensor:
     """The same function: no matrix, two products a number."""
+    _check_turning(x, positions, theta, layout)
     angles = positions.unsqueeze(-1) * theta  # (T, R / 2)
     return turn_pairs(x, angles.cos().to(x.dtype), angles.sin().to(x.dtype), layout)
 
@@ -148,22 +178,31 @@ class RotaryEmbedding(PositionalEncoding):
         max_positions: int = 2048,
     ) -> None:
         super().__init__()
-        if layout not in ("interleaved", "half"):
-            raise ValueError(f"layout is {layout!r}, but must be 'interleaved' or 'half'")
+        _check_layout(layout)
         if max_positions < 1:
             raise ValueError(f"max_positions is {max_positions}, but must be at least 1")
         self.dim, self.layout, self.max_positions = dim, layout, max_positions
-        theta = rotary_frequencies(dim, base=base, scaling=scaling, factor=factor)
-        self.theta = tuple(theta.tolist())  # exact, whatever dtype the module is moved to
-        angles = torch.arange(max_positions, dtype=torch.float64)[:, None] * theta  # (max_positions, R / 2)
-        self.register_buffer("cos", angles.cos().float(), persistent=False)
-        self.register_buffer("sin", angles.sin().float(), persistent=False)
+        self.theta = _frequencies(dim, base, scaling, factor)  # exact, whatever dtype the module is moved to
+        self.register_buffer("cos", self._table(np.cos), persistent=False)
+        self.register_buffer("sin", self._table(np.sin), persistent=False)
+
+    def _table(self, wave: Callable, device: torch.device | None = None) -> Tensor:
+        angles = np.outer(np.arange(self.max_positions), self.theta)  # (max_positions, R / 2) in float64
+        return torch.tensor(wave(angles), dtype=torch.float32, device=device)
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> RotaryEmbedding:
+        """Move the layer; tables that lost precision, or had no numbers on the meta device, are made anew."""
+        empty = self.cos.is_meta
+        super()._apply(fn, recurse)
+        if self.cos.dtype != torch.float32 or empty:
+            self.cos, self.sin = (self._table(wave, self.cos.device) for wave in (np.cos, np.sin))
+        return self
 
     def cos_sin(self, T: int, offset: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines for T positions from ``offset`` on, (T, R / 2) each, in the dtype of ``like``."""
         end = offset + T
-        if end <= self.max_positions and self.cos.dtype == torch.float32 and like.dtype != torch.float64:
-            return tuple(t.narrow(0, offset, T).to(like.dtype) for t in (self.cos, self.sin))
+        if end <= self.max_positions and like.dtype != torch.float64 and like.device == self.cos.device:
+            return self.cos.narrow(0, offset, T).to(like.dtype), self.sin.narrow(0, offset, T).to(like.dtype)
         exact = torch.promote_types(like.dtype, torch.float32)  # half precision cannot tell large positions apart
         theta = torch.tensor(self.theta, dtype=exact, device=like.device)
         angles = torch.arange(offset, end, dtype=exact, device=like.device).unsqueeze(-1) * theta

@@ -56,6 +56,8 @@ def fixed_rule(stride: int, summary: int = 1) -> Rule:
 
 def random_rule(T: int, num_random: int, *, seed: int = 0, causal: bool = False) -> Rule:
     """Each query looks at ``num_random`` distinct keys of T, drawn once for all (of the past and itself if causal)."""
+    check_at_least(1, T=T)
+    check_at_least(0, num_random=num_random)
     draw = random.Random(seed)
     picks = np.full((T, num_random), -1)
     for i in range(T):
@@ -63,9 +65,14 @@ def random_rule(T: int, num_random: int, *, seed: int = 0, causal: bool = False)
         picks[i, : len(found)] = found
 
     def rule(i: Any, j: Any) -> Any:
-        if isinstance(i, Tensor):
-            return (torch.as_tensor(picks, device=i.device)[i] == j.unsqueeze(-1)).any(-1)
-        return (picks[i] == np.asarray(j)[..., None]).any(-1)
+        try:
+            if isinstance(i, Tensor):
+                return (torch.as_tensor(picks, device=i.device)[i] == j.unsqueeze(-1)).any(-1)
+            return (picks[i] == np.asarray(j)[..., None]).any(-1)
+        except IndexError:
+            raise ValueError(
+                f"lots were drawn for {T} positions, but are asked about more: make the rule anew"
+            ) from None
 
     return rule
 
@@ -121,6 +128,12 @@ def density(mask: Tensor) -> float:
     return mask.float().mean().item()
 
 
+def check_square(mask: Tensor) -> None:
+    """Raise an error unless the mask has as many queries as keys."""
+    if mask.ndim != 2 or mask.shape[0] != mask.shape[1]:
+        raise ValueError(f"a mask has shape {tuple(mask.shape)}, but needs (T, T), of one layer and one head")
+
+
 def reach(masks: Iterable[Tensor]) -> Tensor:
     """Say which inputs can influence which outputs when layers with these masks follow each other.
 
@@ -136,6 +149,7 @@ def reach(masks: Iterable[Tensor]) -> Tensor:
     """
     seen: Tensor | None = None
     for mask in masks:
+        check_square(mask)
         step = mask.double()
         seen = step if seen is None else ((step @ seen) > 0).double()
     if seen is None:
@@ -153,6 +167,7 @@ def layers_to_reach_all(mask: Tensor, *, most: int = 1000) -> int | None:
     >>> layers_to_reach_all(rule_mask(window_rule(2), 9)), layers_to_reach_all(rule_mask(causal_rule, 9))
     (4, None)
     """
+    check_square(mask)
     seen = mask
     for n in range(1, most + 1):
         if seen.all():

@@ -12,6 +12,15 @@ from nnvocab.vocabulary import Example, entry
 WKVState = tuple[Tensor, Tensor, Tensor]
 
 
+def check_wkv(k: Tensor, v: Tensor, decay: Tensor, bonus: Tensor) -> None:
+    """Raise an error unless k and v are (B, T, C), at least one token long, and decay and bonus (C,)."""
+    if k.ndim != 3 or k.shape != v.shape or k.shape[1] == 0 or not decay.shape == bonus.shape == k.shape[2:]:
+        raise ValueError(
+            f"k, v, decay and bonus have shapes {tuple(k.shape)}, {tuple(v.shape)}, {tuple(decay.shape)} and "
+            f"{tuple(bonus.shape)}, but need (batch, positions, C) twice and (C,) twice, with at least one position"
+        )
+
+
 def wkv(k: Tensor, v: Tensor, decay: Tensor, bonus: Tensor) -> Tensor:
     r"""Take, in each channel, a weighted mean of the values so far: all weights written out.
 
@@ -30,6 +39,7 @@ def wkv(k: Tensor, v: Tensor, decay: Tensor, bonus: Tensor) -> Tensor:
     Notice:
         It is a softmax over time, channel by channel, with no query: how much a token weighs does not depend on who asks.
     """
+    check_wkv(k, v, decay, bonus)
     at = torch.arange(k.shape[1], device=k.device)
     back = (at.unsqueeze(1) - at).unsqueeze(-1)  # (T, S, 1)
     logits = k.unsqueeze(1) - (back - 1) * decay  # (B, T, S, C)
@@ -56,6 +66,7 @@ def wkv_continue(k: Tensor, v: Tensor, decay: Tensor, bonus: Tensor, state: WKVS
 
     Sums are kept in float32 at least, with their largest exponent apart, so keys of any size are safe in any dtype.
     """
+    check_wkv(k, v, decay, bonus)
     wide = torch.promote_types(k.dtype, torch.float32)
     dtype, T = v.dtype, k.shape[1]
     k, v, decay, bonus = (t.to(wide) for t in (k, v, decay, bonus))

@@ -24,7 +24,12 @@ def attention_weights(
 
     Shapes:
         q: (..., T, D); k: (..., S, D). Returns (..., T, S). A row sums to 1, or is 0 where the mask leaves no key.
+
+    Raises:
+        ValueError: if ranks or widths do not fit together, there is no position, or the mask does not broadcast.
+        TypeError: if the mask is neither boolean nor floating-point.
     """
+    check_attention(q, k, k, mask)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     scores = q @ k.transpose(-2, -1) * scale  # (..., T, S)
     if causal:
@@ -113,7 +118,7 @@ def scaled_dot_product_attention_fused(
     Args and shapes are those of :func:`scaled_dot_product_attention`. In addition k and v may have fewer heads
     (third axis from the end) than q, as in grouped-query attention.
     """
-    check_attention(q, k, v, mask)
+    check_attention(q, k, v, mask, shared=True)
     gqa = q.ndim > 3 and q.shape[-3] != k.shape[-3]
     whole = causal and mask is None and q.shape[-2] == k.shape[-2]  # the kernel aligns its own mask at the first key
     if causal and not whole:
@@ -125,8 +130,11 @@ def scaled_dot_product_attention_fused(
     )
 
 
-def check_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> None:
-    """Raise an error that says how to mend it if q, k, v and the mask do not fit together."""
+def check_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, shared: bool = False) -> None:
+    """Raise an error that says how to mend it if q, k, v and the mask do not fit together.
+
+    With ``shared``, k and v may have fewer heads (third axis from the end) than q, if their number divides that of q.
+    """
     for name, t in (("q", q), ("k", k), ("v", v)):
         if t.ndim < 2:
             raise ValueError(f"{name} has shape {tuple(t.shape)}, but needs at least (positions, width)")
@@ -144,13 +152,15 @@ def check_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None)
         )
     if k.shape[-2] != v.shape[-2]:
         raise ValueError(f"there are {k.shape[-2]} keys but {v.shape[-2]} values; every key needs its value")
+    if not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
+        _check_leading(q, k, v, shared)
     if mask is not None:
         if mask.dtype != torch.bool and not mask.is_floating_point():
             raise TypeError(
                 f"the mask has dtype {mask.dtype}, but must be torch.bool (True: may look) or floating-point (added to "
                 f"the scores)"
             )
-        scores = (*q.shape[:-1], k.shape[-2])
+        scores = (*(max(n) for n in zip(q.shape[:-2], k.shape[:-2], strict=True)), q.shape[-2], k.shape[-2])
         fits = mask.ndim <= len(scores) and all(
             m in (1, s) for m, s in zip(mask.shape[::-1], scores[::-1], strict=False)
         )
@@ -159,3 +169,16 @@ def check_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None)
                 f"the mask has shape {tuple(mask.shape)}, which does not broadcast to the scores' {scores}; its last "
                 f"two axes are (queries, keys)"
             )
+
+
+def _check_leading(q: Tensor, k: Tensor, v: Tensor, shared: bool) -> None:
+    """Raise an error if the axes before positions and width, batch and heads, do not broadcast."""
+    axes = list(zip(q.shape[:-2], k.shape[:-2], v.shape[:-2], strict=True))
+    if shared and axes and q.ndim > 3:
+        H, G, E = axes.pop()
+        axes.append((H, H, H) if G == E and G > 0 and H % G == 0 else (H, G, E))
+    if any(len({n for n in axis if n != 1}) > 1 for axis in axes):
+        raise ValueError(
+            f"q, k and v have shapes {tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}: what comes before "
+            f"(positions, width), such as batch and heads, must be equal or 1; repeat the keys and values of shared heads"
+        )

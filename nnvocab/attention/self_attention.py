@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvocab.attention.heads import check_dropout, check_sequence
+from nnvocab.attention.heads import check_dropout, check_sequence, check_weights
 from nnvocab.attention.masks import causal_mask, join_masks, padding_mask
 from nnvocab.attention.scaled_dot_product import (
     attention_weights,
@@ -29,12 +29,17 @@ def self_attention(x: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor, *, causal: 
 
     Shapes:
         x: (..., T, C); w_q and w_k: (C, D); w_v: (C, E). Returns (..., T, E).
+
+    Raises:
+        ValueError: if a weight does not take what x is wide, or w_q and w_k lead to different widths.
     """
+    check_weights(x, w_q=w_q, w_k=w_k, w_v=w_v)
     return scaled_dot_product_attention(x @ w_q, x @ w_k, x @ w_v, causal=causal)
 
 
 def self_attention_fused(x: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor, *, causal: bool = False) -> Tensor:
     """The same function: one product for the three projections, and the fused kernel."""
+    check_weights(x, w_q=w_q, w_k=w_k, w_v=w_v)
     projected = x @ torch.cat([w_q, w_k, w_v], dim=1)  # (..., T, D + D + E)
     q, k, v = projected.split([w_q.shape[1], w_k.shape[1], w_v.shape[1]], dim=-1)
     return scaled_dot_product_attention_fused(q, k, v, causal=causal)

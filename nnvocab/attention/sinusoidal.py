@@ -24,8 +24,12 @@ def sinusoidal_encoding(positions: Tensor, dim: int, *, base: float = 10000.0) -
         base: the base b.
 
     Shapes:
-        positions: (T,). Returns (T, C).
+        positions: (...). Returns (..., C).
+
+    Raises:
+        ValueError: if the width is below 1 or the base not above 1.
     """
+    _check_waves(dim, base)
     columns = []
     for c in range(dim):
         angle = positions / base ** ((c - c % 2) / dim)  # the same angle for a sine and its cosine
@@ -35,9 +39,15 @@ def sinusoidal_encoding(positions: Tensor, dim: int, *, base: float = 10000.0) -
 
 def sinusoidal_encoding_fused(positions: Tensor, dim: int, *, base: float = 10000.0) -> Tensor:
     """The same function: all angles by one product."""
+    _check_waves(dim, base)
     even = torch.arange(0, dim, 2, device=positions.device, dtype=positions.dtype)
-    angles = positions.unsqueeze(-1) * torch.exp(even * (-math.log(base) / dim))  # (T, ceil(C / 2))
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).narrow(1, 0, dim)  # an odd C ends with a sine
+    angles = positions.unsqueeze(-1) * torch.exp(even * (-math.log(base) / dim))  # (..., ceil(C / 2))
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2).narrow(-1, 0, dim)  # an odd C ends with a sine
+
+
+def _check_waves(dim: int, base: float) -> None:
+    if dim < 1 or base <= 1:
+        raise ValueError(f"the width is {dim} and base is {base}; give a width of at least 1, a base above 1")
 
 
 def shift_matrix(k: float, dim: int, *, base: float = 10000.0) -> Tensor:
@@ -54,6 +64,7 @@ def shift_matrix(k: float, dim: int, *, base: float = 10000.0) -> Tensor:
     Raises:
         ValueError: if ``dim`` is odd: the last sine then lacks its cosine.
     """
+    _check_waves(dim, base)
     if dim % 2:
         raise ValueError(f"dim is {dim}, but a shift is linear only where every sine has its cosine: give an even dim")
     blocks = []
@@ -84,7 +95,7 @@ class SinusoidalEncoding(PositionalEncoding):
     Args:
         embed_dim: width C of the tokens; an odd width ends with a sine.
         dropout: probability with which a number of the sum is set to 0 while training.
-        base: the base b; the slowest wave is nearly 2 pi b positions long.
+        base: the base b; the slowest wave is 2 pi b^((C - 2) / C) positions long, for wide tokens nearly 2 pi b.
 
     Shapes:
         x: (B, T, C). Returns (B, T, C).
@@ -105,8 +116,7 @@ class SinusoidalEncoding(PositionalEncoding):
 
     def __init__(self, embed_dim: int, *, dropout: float = 0.0, base: float = 10000.0) -> None:
         super().__init__()
-        if embed_dim < 1 or base <= 1:
-            raise ValueError(f"embed_dim is {embed_dim} and base is {base}; give a width of at least 1, a base above 1")
+        _check_waves(embed_dim, base)
         self.embed_dim, self.base = embed_dim, base
         self.dropout = nn.Dropout(check_dropout(dropout))
 

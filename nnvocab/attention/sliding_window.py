@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnvocab.attention.masks import join_masks, padding_mask
-from nnvocab.attention.qkv import HeadProjections, check_at_least
+from nnvocab.attention.qkv import HeadProjections, check_at_least, check_one_sequence
 from nnvocab.attention.rules import rule_mask, window_rule
 from nnvocab.attention.scaled_dot_product import scaled_dot_product_attention
 from nnvocab.vocabulary import Example, entry
@@ -40,6 +40,7 @@ def sliding_window_attention(
     Notice:
         This form saves nothing: it makes T * T scores and throws most of them away.
     """
+    check_one_sequence(q, k, v)
     mask = rule_mask(window_rule(window_size, causal=causal), q.shape[2], device=q.device)
     if key_padding_mask is not None:
         mask = join_masks(mask, padding_mask(key_padding_mask, q.shape[0], q.shape[2]))
@@ -56,6 +57,7 @@ def sliding_window_attention_blocked(
     key_padding_mask: Tensor | None = None,
 ) -> Tensor:
     """The same function, block by block: each block of queries meets only the keys that its windows can reach."""
+    check_one_sequence(q, k, v)
     B, _, T, _ = q.shape
     real = None if key_padding_mask is None else padding_mask(key_padding_mask, B, T).view(B, T)
     return window_by_blocks(q, k, v, window_size=window_size, causal=causal, real=real)

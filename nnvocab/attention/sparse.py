@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from nnvocab.attention.block_sparse import block_layout, block_sparse_attention, layout_density
-from nnvocab.attention.qkv import HeadProjections, check_at_least
+from nnvocab.attention.qkv import HeadProjections, check_at_least, check_one_sequence
 from nnvocab.attention.rules import Rule, density, rule_mask, window_rule
-from nnvocab.attention.scaled_dot_product import check_attention, scaled_dot_product_attention
+from nnvocab.attention.scaled_dot_product import scaled_dot_product_attention
 from nnvocab.attention.sliding_window import neighbours
 from nnvocab.vocabulary import Example, entry
 
@@ -30,12 +30,13 @@ def sparse_attention(q: Tensor, k: Tensor, v: Tensor, *, rule: Rule, block_size:
     Shapes:
         q, k: (B, H, T, D); v: (B, H, T, E). Returns (B, H, T, E).
     """
+    check_one_sequence(q, k, v)
     return scaled_dot_product_attention(q, k, v, mask=rule_mask(rule, q.shape[2], device=q.device))
 
 
 def sparse_attention_blocked(q: Tensor, k: Tensor, v: Tensor, *, rule: Rule, block_size: int = 64) -> Tensor:
     """The same function: only blocks with an open pair are computed."""
-    check_attention(q, k, v)
+    check_one_sequence(q, k, v)
     layout = _layout(rule, q.shape[2], block_size)
     return block_sparse_attention(q, k, v, layout, block_size=block_size, rule=rule)
 
@@ -63,11 +64,12 @@ def sparse_transformer_attention(q: Tensor, k: Tensor, v: Tensor, *, stride: int
 
     Source: Child et al. 2019, section 4.3.
     """
+    check_one_sequence(q, k, v)
     T, D = q.shape[2:]
-    if stride < 1 or T % stride or not 0 <= summary <= stride:
-        raise ValueError(
-            f"{T} positions do not make rows of stride {stride} with {summary} summary cells: T must be a multiple"
-        )
+    if stride < 1 or T % stride:
+        raise ValueError(f"{T} positions do not make rows of stride {stride}: pad to a multiple of the stride")
+    if not 0 <= summary <= stride:
+        raise ValueError(f"summary is {summary}, but a row of {stride} positions has from 0 to {stride} summary cells")
     n, back = T // stride, 0 if summary else stride - 1
     q_n, k_n, v_n = (t.unflatten(2, (n, stride)) for t in (q * D**-0.5, k, v))  # (B, H, n, l, D)
     near_k, near_v = (neighbours(t, stride, back, 0) for t in (k, v))  # (B, H, n, back + l, D)
@@ -107,6 +109,7 @@ def choose_blocks(q: Tensor, k: Tensor, *, block_size: int, keep: int, causal: b
 
     Source: after Lu et al. 2025, section 2.2, who choose for every query by itself.
     """
+    check_one_sequence(q, k, k)
     T = q.shape[2]
     check_at_least(1, block_size=block_size, keep=keep)
     if T % block_size:
@@ -126,7 +129,8 @@ def chosen_blocks_attention(
     q: Tensor, k: Tensor, v: Tensor, *, block_size: int, keep: int, causal: bool = False
 ) -> Tensor:
     """Attend to the blocks that ``choose_blocks`` chose, and compute no other."""
-    B, H, T, D = q.shape
+    check_one_sequence(q, k, v)
+    B, H, T, _ = q.shape
     chosen = choose_blocks(q, k, block_size=block_size, keep=keep, causal=causal)
     n = chosen.shape[-1]
     kept, at = chosen.to(torch.uint8).topk(min(keep, n), dim=-1)  # (B, H, n, keep): 1 and where, or 0 and anywhere

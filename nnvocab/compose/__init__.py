@@ -11,6 +11,7 @@ from nnvocab.compose.combine import (
     weighted_sum,
     weighted_sum_stacked,
 )
+from nnvocab.compose.diffusion_head import DiffusionNextTokenHead, add_noise, cosine_alpha_bar, ddim_step
 from nnvocab.compose.filtered import (
     FilteredParallel,
     balance_loss,
@@ -47,6 +48,7 @@ __all__ = [
     "BranchEvent",
     "CombineMode",
     "Cyclic",
+    "DiffusionNextTokenHead",
     "FilteredParallel",
     "Gate",
     "Graph",
@@ -66,12 +68,15 @@ __all__ = [
     "TargetPropagation",
     "TwoStages",
     "add_branches",
+    "add_noise",
     "average_branches",
     "balance_loss",
     "build_layer",
     "build_model",
     "combine",
     "concat_branches",
+    "cosine_alpha_bar",
+    "ddim_step",
     "example_input",
     "find_layer",
     "fit",

@@ -45,6 +45,9 @@ def check_outputs(outputs: Sequence[Tensor], dim: int, *, equal: bool, word: str
             f"the branches return {shapes}, with different numbers of axes: flatten them, or take one step of a sequence "
             f"(SequenceBranch)"
         )
+    axes = len(shapes[0])
+    if not -axes <= dim < axes:
+        raise ValueError(f"dim is {dim}, but the branches return {shapes}, with {axes} axes: choose one of theirs")
     rest = [s[: dim % len(s)] + s[dim % len(s) + 1 :] for s in shapes]
     if len(set(rest)) > 1:
         raise ValueError(
@@ -153,16 +156,16 @@ def weighted_sum(outputs: Sequence[Tensor], weights: Tensor, *, dim: int = -1, p
 def weighted_sum_stacked(outputs: Sequence[Tensor], weights: Tensor, *, dim: int = -1, pad: bool = False) -> Tensor:
     """The same function with one multiplication: the outputs are stacked, and a matrix product adds them."""
     outputs = _ready(outputs, weights, dim, pad)
-    lead = weights.dim() - 1
-    stacked = torch.stack(list(outputs), dim=lead).flatten(lead + 1)  # (B, N, ...) -> (B, N, C)
-    mixed = (weights.unsqueeze(-2) @ stacked).squeeze(-2)  # (B, 1, N) @ (B, N, C)
-    return mixed.unflatten(-1, outputs[0].shape[lead:]) if outputs[0].dim() > lead else mixed.squeeze(-1)
+    stacked = torch.stack(list(outputs), dim=weights.dim() - 1)  # (B, N, ...)
+    stacked = stacked.unsqueeze(-1).flatten(weights.dim())  # (B, N, C), C = 1 where an output is a single number
+    return (weights.unsqueeze(-2) @ stacked).reshape(outputs[0].shape)  # (B, 1, N) @ (B, N, C) -> (B, ...)
 
 
 def _ready(outputs: Sequence[Tensor], weights: Tensor, dim: int, pad: bool) -> Sequence[Tensor]:
-    if weights.shape[-1] != len(outputs):
+    if weights.dim() == 0 or weights.shape[-1] != len(outputs):
+        found = "a single weight" if weights.dim() == 0 else f"{weights.shape[-1]} weights"
         raise ValueError(
-            f"there are {weights.shape[-1]} weights for {len(outputs)} branches: the gate must have one output for each "
+            f"there are {found} for {len(outputs)} branches: the gate must have one output for each "
             f"branch, as nn.Linear(in_features, {len(outputs)})"
         )
     outputs = pad_to_widest(outputs, dim) if pad else outputs

@@ -21,11 +21,23 @@ def check_branches(branches: Iterable[nn.Module]) -> nn.ModuleList:
     for number, branch in enumerate(made):
         if not isinstance(branch, nn.Module):
             raise TypeError(f"branch {number} is a {type(branch).__name__}, but must be an nn.Module")
+        if isinstance(branch, nn.MultiheadAttention):
+            raise TypeError(
+                f"branch {number} is a MultiheadAttention, which takes three inputs: wrap it, as SequenceBranch(layer)"
+            )
     return nn.ModuleList(made)
 
 
 def check_gate(gate: nn.Module, count: int) -> None:
-    """Refuse a gate that is known to have another number of outputs than there are branches."""
+    """Refuse a gate that returns logits, or is known to have another number of outputs than there are branches."""
+    if not isinstance(gate, nn.Module):
+        raise TypeError(
+            f"gate is a {type(gate).__name__}, but must be a module, as Gate(nn.Linear(in_features, {count}))"
+        )
+    if isinstance(gate, nn.Linear):
+        raise ValueError(
+            "gate is an nn.Linear, which returns logits, but weights that sum to 1 are needed: wrap it, as Gate(layer)"
+        )
     known = getattr(gate, "num_branches", None)
     if known is not None and known != count:
         raise ValueError(
@@ -48,7 +60,8 @@ def mix_branches_skipping(branches: Sequence[nn.Module], x: Tensor, weights: Ten
     """The same function with less work: a branch runs on those samples alone in which its weight is not zero.
 
     The value is the same, and so is every gradient through a gate whose zeros are flat (sparsemax, entmax, top-k). The
-    branches must treat the samples of a batch one by one, so no batch norm in training.
+    branches must treat the samples of a batch one by one, so no batch norm in training. Which samples a branch gets is
+    read from the weights, so a GPU waits once for each branch.
     """
     if pad:
         raise ValueError(
@@ -56,20 +69,27 @@ def mix_branches_skipping(branches: Sequence[nn.Module], x: Tensor, weights: Ten
         )
     if weights.dim() != 2:
         raise ValueError(f"weights have shape {tuple(weights.shape)}, but samples are skipped, so (B, N) is needed")
+    if weights.shape[1] != len(branches):
+        raise ValueError(
+            f"there are {weights.shape[1]} weights for {len(branches)} branches: the gate must have one output for each "
+            f"branch, as nn.Linear(in_features, {len(branches)})"
+        )
+    if len(x) == 0:
+        return mix_branches(branches, x, weights)
     y = None
     for i, branch in enumerate(branches):
         rows = weights[:, i].nonzero().squeeze(-1)  # the samples that use branch i
         if len(rows) == 0:
             continue
         part = first_tensor(branch(x[rows]))
+        part = weights[rows, i].reshape(-1, *[1] * (part.dim() - 1)) * part
         y = part.new_zeros(len(x), *part.shape[1:]) if y is None else y
         if part.shape[1:] != y.shape[1:]:
             raise ValueError(
                 f"branch {i} returns samples of shape {tuple(part.shape[1:])}, another branch {tuple(y.shape[1:])}: bring them "
                 f"to one size with Stitch"
             )
-        w = weights[rows, i]
-        y = y.index_add(0, rows, w.reshape(-1, *[1] * (part.dim() - 1)) * part)
+        y = y.index_add(0, rows, part)
     if y is None:
         raise ValueError("every weight is zero: the weights of a sample must sum to 1")
     return y
@@ -131,10 +151,6 @@ class FilteredParallel(nn.Module):
     ) -> None:
         super().__init__()
         self.branches = check_branches(branches)
-        if not isinstance(gate, nn.Module):
-            raise TypeError(
-                f"gate is a {type(gate).__name__}, but must be a module, as Gate(nn.Linear(in_features, N))"
-            )
         check_gate(gate, len(self.branches))
         if pad and skip_zeros:
             raise ValueError("a branch that is skipped has no width to pad to: choose pad or skip_zeros, or use Stitch")
@@ -174,11 +190,22 @@ def balance_loss(weights: Tensor, probabilities: Tensor | None = None) -> Tensor
     Shapes:
         weights and probabilities: (B, N). Returns a scalar.
 
+    Raises:
+        ValueError: if there is no sample, or probabilities and weights differ in shape.
+
     Source: Fedus et al. 2022, section 2.2, equations 4 to 6.
 
     >>> balance_loss(torch.tensor([[1.0, 0.0], [1.0, 0.0]])).item()
     2.0
     """
+    if weights.numel() == 0:
+        raise ValueError(
+            f"weights have shape {tuple(weights.shape)}: how evenly branches are used needs a sample at least"
+        )
+    if probabilities is not None and probabilities.shape != weights.shape:
+        raise ValueError(
+            f"weights have shape {tuple(weights.shape)} and probabilities {tuple(probabilities.shape)}, but must be equal"
+        )
     N = weights.shape[-1]
     flat = weights.reshape(-1, N)
     first = torch.zeros_like(flat).scatter(-1, flat.argmax(-1, keepdim=True), 1.0)

@@ -13,9 +13,13 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def _keep_still(module: nn.Module, inputs: Any) -> None:
-    """Before each call: a frozen module does not train, even after ``model.train()``."""
-    if module.training:
-        module.training = False
+    """Before each call: a frozen module does not train, even after ``model.train()``.
+
+    cuDNN sends gradients back through a recurrent layer in training mode alone, so these stay in it; their dropout is 0.
+    """
+    recurrent = isinstance(module, nn.RNNBase)
+    if module.training is not recurrent:
+        module.training = recurrent
 
 
 def _is_marked(module: nn.Module) -> bool:
@@ -59,7 +63,8 @@ def freeze(module: M, *, keep: Iterable[nn.Module] = ()) -> M:
     Notice:
         Three things stand still. Weights: ``requires_grad`` is off **and** a gradient left over from before is dropped,
         since momentum and weight decay move a weight whose gradient is zero, but not one whose gradient is None.
-        Running statistics: the module stays in evaluation mode, also after ``model.train()``; its dropout is off.
+        Running statistics: the module stays in evaluation mode, also after ``model.train()``; its dropout is off. (A
+        recurrent layer of torch keeps its training flag, without which cuDNN passes no gradient; its dropout is off too.)
         The gradient to the input still flows. A weight that is shared with another module is frozen there too.
 
     Raises:
@@ -85,7 +90,9 @@ def freeze(module: M, *, keep: Iterable[nn.Module] = ()) -> M:
         holds_kept = any(id(m) in spared_modules for m in part.modules())
         if id(part) not in spared_modules and not holds_kept and not _is_marked(part):
             part.register_forward_pre_hook(_keep_still)
-            part.training = False
+            _keep_still(part, ())
+            if isinstance(part, nn.RNNBase):
+                part.dropout, part.dropout_before_freeze = 0.0, part.dropout
     for weight in module.parameters():
         if id(weight) not in spared_weights:
             weight.requires_grad_(False)
@@ -105,6 +112,8 @@ def unfreeze(module: M) -> M:
         for key, hook in list(part._forward_pre_hooks.items()):
             if hook is _keep_still:
                 del part._forward_pre_hooks[key]
+                if isinstance(part, nn.RNNBase):
+                    part.dropout = part.dropout_before_freeze
     module.requires_grad_(True)
     return module.train()
 

@@ -70,7 +70,7 @@ def multimodal_fusion(
     if gated and out_features is None:
         raise ValueError("a gate adds the branches, so they need one width: give out_features=")
     branches: list[nn.Module] = []
-    start = 0
+    start, width_of_all = 0, sum(int(torch.Size(shape).numel()) for shape, _ in senses.values())
     for name, (shape, encoder) in senses.items():
         size = int(torch.Size(shape).numel())
         try:
@@ -82,11 +82,12 @@ def multimodal_fusion(
                 f"the encoder of {name!r} returns samples of shape {width}, but a vector is needed: end it with "
                 f"nn.Flatten(), or SequenceBranch for the last step"
             )
-        parts = [Slice(start, start + size, shape), encoder]
-        if out_features is not None:
-            parts.append(Stitch(width[0], out_features))
-        branches.append(Sequential(*parts))
+        cut = Slice(start, start + size, shape, width=width_of_all)
+        like = next(encoder.parameters(), None)
+        place = {} if like is None else {"device": like.device, "dtype": like.dtype}
+        stitch = [] if out_features is None else [Stitch(width[0], out_features).to(**place)]
+        branches.append(Sequential(cut, encoder, *stitch))
         start += size
     if gated:
-        return Parallel(branches, "filter", gate=Gate(nn.Linear(start, len(branches))))
+        return Parallel(branches, "filter", gate=Gate(nn.Linear(start, len(branches), **place)))
     return Parallel(branches)

@@ -99,7 +99,7 @@ def gate_weights(
         w = z.softmax(dim=-1)
     else:
         w = sparsemax(z, dim=-1) if kind == "sparsemax" else entmax(z, alpha=alpha, dim=-1)
-    return w if index is None else torch.zeros_like(logits).scatter(-1, index, w)
+    return w if index is None else w.new_zeros(logits.shape).scatter(-1, index, w)  # (..., k) -> (..., N)
 
 
 def temperature_at(step: int, steps: int, *, start: float = 2.0, end: float = 0.1) -> float:
@@ -191,6 +191,7 @@ class Gate(nn.Module):
 
     Raises:
         ValueError: if kind, temperature, alpha or top_k do not fit, or the layer ends in a ReLU.
+        TypeError: if the layer is no module.
 
     Source: Jordan and Jacobs 1994, section 2.
 
@@ -210,6 +211,8 @@ class Gate(nn.Module):
         hard: bool = False,
     ) -> None:
         super().__init__()
+        if not isinstance(layer, nn.Module):
+            raise TypeError(f"layer is a {type(layer).__name__}, but must be a module, as nn.Linear(in_features, N)")
         last = [m for m in layer.modules() if not list(m.children())][-1]
         if isinstance(last, (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Softmax, nn.Softplus)):
             raise ValueError(
@@ -220,11 +223,17 @@ class Gate(nn.Module):
             raise ValueError(
                 "top_k=1 leaves one weight, which is then 1 whatever the logits, and no gradient: choose top_k=2, or hard=True"
             )
+        learned = alpha == "learned"
+        if isinstance(alpha, str) and not learned:
+            raise ValueError(f"alpha is {alpha!r}, but must be a number of at least 1, or 'learned'")
+        if learned and kind != "entmax":
+            raise ValueError(
+                f"alpha='learned' is a weight of kind='entmax', but kind is {kind!r}: it would never learn"
+            )
         if hard and (kind not in ("softmax", "temperature") or top_k is not None):
             raise ValueError("hard=True chooses one branch by itself: leave kind at 'softmax' and top_k at None")
         self.layer, self.kind, self.temperature, self.top_k, self.hard = layer, kind, temperature, top_k, hard
         self.num_branches: int | None = getattr(last, "out_features", None)
-        learned = alpha == "learned"
         self.alpha = 1.5 if learned else float(alpha)
         self.raw_alpha = nn.Parameter(torch.zeros(())) if learned else None
         gate_weights(torch.zeros(1, self.num_branches or top_k or 2), kind=kind, temperature=temperature,

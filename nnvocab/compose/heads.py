@@ -73,6 +73,8 @@ class GridSoftmaxHead(nn.Module):
             raise ValueError(
                 f"actions have shape {tuple(actions.shape)}, but one for each of {self.num_agents} agents is needed"
             )
+        if actions.dtype != torch.long:
+            raise ValueError(f"actions are {actions.dtype}, but numbers of actions are needed: actions.long()")
         return self.grid(logits).log_softmax(dim=-1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
 
     def entropy(self, logits: Tensor) -> Tensor:
@@ -141,7 +143,7 @@ class MultiAgentPolicy(nn.Module):
         num_heads: int = 2,
     ) -> None:
         super().__init__()
-        if hidden_features % num_heads:
+        if num_heads < 1 or hidden_features % num_heads:
             raise ValueError(f"num_heads is {num_heads}, which does not divide hidden_features {hidden_features}")
         C = hidden_features
         self.trunk = Sequential(nn.Linear(in_features, C), nn.ReLU())

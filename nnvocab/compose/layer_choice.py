@@ -27,7 +27,19 @@ class Choice:
     test_y: Tensor
 
 
+def _enough(rows: int) -> None:
+    if rows < 2:
+        raise ValueError(f"{rows} rows cannot be halved into some to train on and some to test: give 2 at least")
+
+
+def _pictures(pictures: Tensor) -> None:
+    if pictures.shape[1:] != (LENGTH, WIDTH):
+        raise ValueError(f"pictures have shape {tuple(pictures.shape)}, but (N, {LENGTH}, {WIDTH}) is needed")
+    _enough(len(pictures))
+
+
 def _halves(name: str, x: Tensor, y: Tensor) -> Choice:
+    _enough(len(x))
     half = len(x) // 2
     return Choice(name, x[:half], y[:half], x[half:], y[half:])
 
@@ -37,6 +49,7 @@ def shifted_pictures(pictures: Tensor, labels: Tensor, generator: torch.Generato
 
     Each is rolled by up to two rows, and the test has moves that training has not.
     """
+    _pictures(pictures)
     order = torch.randperm(len(pictures), generator=generator)
     half = len(order) // 2
     moves = [torch.randint(0, 2, (len(order), 2), generator=generator) for _ in range(2)]
@@ -52,6 +65,7 @@ def shifted_pictures(pictures: Tensor, labels: Tensor, generator: torch.Generato
 
 def recall(generator: torch.Generator, samples: int = 2000) -> Choice:
     """Pairs of key and value, then a key: say its value. Which step holds it differs from row to row."""
+    _enough(samples)
     keys = torch.stack([torch.randperm(4, generator=generator) for _ in range(samples)])[:, : LENGTH - 1]
     keys = torch.cat([keys, torch.full((samples, LENGTH - 1 - keys.shape[1]), -1)], dim=1)  # (N, 7), some empty
     keys = keys.gather(1, torch.rand(keys.shape, generator=generator).argsort(1))
@@ -89,14 +103,20 @@ def rule_of_two(generator: torch.Generator, samples: int = 2000) -> Choice:
 
 def rows_of_a_table(table: Tensor, labels: Tensor, generator: torch.Generator) -> Choice:
     """Rows of a table (N, F): columns in no order that means anything, filled up with zeros to 64."""
-    order = torch.randperm(len(table), generator=generator)
-    x = (table - table.mean(0)) / table.std(0)
+    if table.ndim != 2 or table.shape[1] > LENGTH * WIDTH:
+        raise ValueError(
+            f"the table has shape {tuple(table.shape)}, but (rows, at most {LENGTH * WIDTH} columns) is needed"
+        )
+    _enough(len(table))
+    order, spread = torch.randperm(len(table), generator=generator), table.std(0)
+    x = (table - table.mean(0)) / torch.where(spread > 0, spread, 1.0)  # a column that never changes becomes zeros
     x = F.pad(x, (0, LENGTH * WIDTH - x.shape[1]))[:, torch.randperm(LENGTH * WIDTH, generator=generator)]
     return _halves("table", x[order].reshape(-1, LENGTH, WIDTH), labels[order])
 
 
 def badly_scaled(pictures: Tensor, labels: Tensor, generator: torch.Generator) -> Choice:
     """Pictures of which each has a brightness and an offset of its own, over four orders of magnitude."""
+    _pictures(pictures)
     order = torch.randperm(len(pictures), generator=generator)
     scale = 10 ** (4 * torch.rand(len(order), 1, 1, generator=generator) - 2)
     return _halves("bad scales", scale * (pictures[order] + 1), labels[order])
@@ -209,7 +229,7 @@ def try_layer(
         The budget is equal in steps and about equal in weights. Another budget may turn the order of close ones around.
 
     Raises:
-        ValueError: if the task's rows are no sequences of 8 by 8, or there are no steps to train.
+        ValueError: if the task's rows are no sequences of 8 by 8, or there are no steps or rows to train with.
 
     Source: the kinds of layers and what each is said to be for: Goodfellow et al. 2016, chapters 6, 9 and 10.
 
@@ -219,8 +239,10 @@ def try_layer(
     """
     if task.train_x.shape[1:] != (LENGTH, WIDTH):
         raise ValueError(f"rows have shape {tuple(task.train_x.shape[1:])}, but ({LENGTH}, {WIDTH}) is needed")
-    if steps < 1:
-        raise ValueError(f"steps is {steps}, but a network must be trained for at least 1")
+    if steps < 1 or batch_size < 1:
+        raise ValueError(
+            f"steps is {steps} and batch_size {batch_size}, but a network must be trained: both at least 1"
+        )
     torch.manual_seed(seed)
     net, batches = make(), torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)

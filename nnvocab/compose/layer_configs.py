@@ -16,7 +16,7 @@ Size = Field(ge=1)
 class LayerConfig(BaseModel):
     """What all configurations share: unknown keys are errors, and ``build()`` makes the layer."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def build(self) -> nn.Module:
         """Make the layer that this configuration describes."""
@@ -143,7 +143,7 @@ class RMSNormLayerConfig(LayerConfig):
     """Divide by the root mean square of the features."""
 
     d_model: int = Size
-    eps: float = 1e-5
+    eps: float = Field(1e-5, ge=0)
 
     def build(self) -> nn.Module:
         """Make the layer."""
@@ -156,7 +156,7 @@ class LayerNormLayerConfig(LayerConfig):
     """Subtract the mean of the features and divide by their standard deviation."""
 
     d_model: int = Size
-    eps: float = 1e-5
+    eps: float = Field(1e-5, ge=0)
 
     def build(self) -> nn.Module:
         """Make the layer."""
@@ -206,6 +206,25 @@ class LoRALinearLayerConfig(LayerConfig):
         )
 
 
+class DiffusionNextTokenHeadConfig(LayerConfig):
+    """Draw the next token's embedding out of noise, given the hidden state."""
+
+    embed_dim: int = Size
+    vocab_size: int = Size
+    num_train_timesteps: int = Field(1000, ge=1)
+    num_infer_steps: int = Field(12, ge=1)
+    time_embed_dim: int = Field(128, ge=1)
+    mlp_mult: int = Field(4, ge=1)
+    cfg_dropout_p: float = Field(0.1, ge=0, lt=1)
+    cfg_guidance_scale: float = 1.5
+
+    def build(self) -> nn.Module:
+        """Make the head."""
+        from nnvocab.compose.diffusion_head import DiffusionNextTokenHead
+
+        return DiffusionNextTokenHead(**self.model_dump())
+
+
 CONFIGS: dict[str, type[LayerConfig]] = {
     made.__name__.removesuffix("Config"): made
     for made in (
@@ -219,6 +238,7 @@ CONFIGS: dict[str, type[LayerConfig]] = {
         LinearLayerConfig,
         DropoutLayerConfig,
         LoRALinearLayerConfig,
+        DiffusionNextTokenHeadConfig,
     )
 }
 """The configurations by the name that a manifest uses."""

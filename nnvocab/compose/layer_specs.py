@@ -25,10 +25,17 @@ def find_layer(name: str) -> type[nn.Module]:
     >>> find_layer("RMSNorm").__name__, find_layer("torch.nn.Flatten").__name__
     ('RMSNorm', 'Flatten')
     """
+    if not isinstance(name, str):
+        raise TypeError(f"a layer is named by a string; given: {name!r}")
     if name.startswith("torch.nn."):
         made = getattr(nn, name.removeprefix("torch.nn."), None)
-        if not (isinstance(made, type) and issubclass(made, nn.Module)):
-            raise KeyError(f"torch.nn has no module {name.removeprefix('torch.nn.')!r}")
+        if not _callable(made):
+            from nnvocab.compose.manifest_text import near
+
+            known = [word for word in dir(nn) if _callable(getattr(nn, word))]
+            close = near(name.removeprefix("torch.nn."), known)
+            hint = f"; {close}" if close.startswith("did") else ""
+            raise KeyError(f"torch.nn has no module {name.removeprefix('torch.nn.')!r} that can be called{hint}")
         return made
     record = vocabulary.find(name)
     chapter = importlib.import_module(f"nnvocab.{record.chapter}")
@@ -36,6 +43,21 @@ def find_layer(name: str) -> type[nn.Module]:
     if not (isinstance(made, type) and issubclass(made, nn.Module)):
         raise TypeError(f"{record.name} is filed as a {record.kind} ({record.import_path}) and is no module to build")
     return made
+
+
+def _callable(made: Any) -> bool:
+    """Whether it is a module that computes something: a list of modules, for one, does not."""
+    return isinstance(made, type) and issubclass(made, nn.Module) and made.forward is not nn.Module.forward
+
+
+def _parameters(layer: type[nn.Module]) -> list[inspect.Parameter]:
+    """The parameters of the constructor; torch's recurrent layers hide theirs behind ``*args``."""
+    if layer.__init__ is nn.Module.__init__ or layer is nn.Identity:  # which ignores whatever it is given
+        return []
+    if layer in (nn.RNN, nn.LSTM, nn.GRU):
+        unknown = {"self", "mode"} if layer is nn.LSTM else {"self", "mode", "proj_size"}
+        return [p for name, p in inspect.signature(nn.RNNBase.__init__).parameters.items() if name not in unknown]
+    return list(inspect.signature(layer.__init__).parameters.values())[1:]
 
 
 def _annotation(hint: Any) -> Any:
@@ -53,21 +75,19 @@ def spec_of(layer: type[nn.Module]) -> type[BaseModel]:
     ['bias', 'device', 'dtype', 'in_features', 'out_features']
     """
     try:
-        hints = get_type_hints(layer.__init__)
+        hints = get_type_hints(nn.RNNBase.__init__ if issubclass(layer, nn.RNNBase) else layer.__init__)
     except NameError:  # a name that only a type checker knows
         hints = {}
     fields: dict[str, Any] = {}
-    bare = layer.__init__ is nn.Module.__init__ or layer is nn.Identity  # which ignores whatever it is given
-    named = {} if bare else inspect.signature(layer.__init__).parameters
-    for name, p in list(named.items())[1:]:
+    for p in _parameters(layer):
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             raise TypeError(
-                f"{layer.__name__} takes any number of unnamed arguments (*{name}), which a manifest cannot write: use a "
+                f"{layer.__name__} takes any number of unnamed arguments (*{p.name}), which a manifest cannot write: use a "
                 f"topology such as stacked"
             )
         default = Field(...) if p.default is p.empty else p.default
-        fields[name] = (
-            _annotation(hints.get(name, p.annotation if not isinstance(p.annotation, str) else Any)),
+        fields[p.name] = (
+            _annotation(hints.get(p.name, p.annotation if not isinstance(p.annotation, str) else Any)),
             default,
         )
     return create_model(f"{layer.__name__}Arguments", __config__=STRICT, **fields)
@@ -78,7 +98,7 @@ def explain(error: ValidationError, what: str, known: list[str]) -> list[tuple[t
     from nnvocab.compose.manifest_text import near
 
     said = []
-    for e in error.errors():
+    for e in sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden"):  # what is misspelt is not missing
         place = tuple(e["loc"])
         key = str(place[0]) if place else what
         if e["type"] == "extra_forbidden":
@@ -89,3 +109,12 @@ def explain(error: ValidationError, what: str, known: list[str]) -> list[tuple[t
             text = f"{key} is {e['input']!r}, but {e['msg'][0].lower()}{e['msg'][1:]}"
         said.append((place[:1] if e["type"] != "missing" else (), text))
     return said
+
+
+def writable(value: Any) -> bool:
+    """Whether YAML can hold it."""
+    if isinstance(value, dict):
+        return all(writable(v) for v in value.values())
+    if isinstance(value, list | tuple):
+        return all(writable(v) for v in value)
+    return value is None or isinstance(value, str | int | float | bool)

@@ -31,7 +31,8 @@ def layer_table() -> list[tuple[str, str, str]]:
         Returns (name, what it is, arguments) for every configuration, then for every module of the vocabulary.
 
     Notice:
-        An argument without a default is needed.
+        An argument without a default is needed. Each name stands once: where a configuration and a module are called the same,
+        a manifest means the configuration.
 
     Source: this package's own registry.
 
@@ -51,6 +52,8 @@ def layer_table() -> list[tuple[str, str, str]]:
         rows.append((name, first, arguments(made)))
     for record in entries():
         if isinstance(record.object, type) and issubclass(record.object, nn.Module):
+            if record.object.__name__ in CONFIGS:  # the name means the configuration, which is listed already
+                continue
             try:
                 rows.append((record.object.__name__, record.summary, arguments(spec_of(record.object))))
             except TypeError:  # its constructor takes any number of arguments: a topology does that in a manifest

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from nnvocab.compose.layer_configs import CONFIGS
-from nnvocab.compose.layer_specs import explain, find_layer, spec_of
+from nnvocab.compose.layer_specs import explain, find_layer, spec_of, writable
+from nnvocab.compose.manifest_sizes import check_sizes
 from nnvocab.compose.manifest_text import Manifest, ManifestError, Where, near, read_manifest
 from nnvocab.compose.parallel import Parallel
 from nnvocab.compose.residual import Residual
 from nnvocab.compose.sequential import Sequential
-from nnvocab.compose.topologies import Cyclic, Graph, Recurrent
+from nnvocab.compose.topologies import Cyclic, Graph, Recurrent, WithoutStates
 from nnvocab.vocabulary import Example, entry
 
 Built = tuple[nn.Module, dict[str, Any]]
@@ -48,6 +49,7 @@ class _Builder:
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
+        self.places: dict[nn.Module, Where] = {}
 
     def fail(self, where: Where, text: str) -> ManifestError:
         return self.manifest.error(where, text)
@@ -63,25 +65,24 @@ class _Builder:
         topology = _topology(spec["type"])
         made, written = self.layer(spec, where) if topology is None else self.topology(topology, spec, where)
         made.manifest = written
+        self.places[made] = where
         return made, written
 
     def layer(self, spec: dict[str, Any], where: Where) -> Built:
         """Build one layer by its name, its arguments checked against its constructor."""
-        name, given = str(spec["type"]), {k: v for k, v in spec.items() if k != "type"}
+        name, given = str(spec["type"]), {str(k): v for k, v in spec.items() if k != "type"}
         try:
             make = None if name in CONFIGS else find_layer(name)
             model = CONFIGS[name] if make is None else spec_of(make)
         except (KeyError, TypeError) as error:
-            raise self.fail((*where, "type"), f"{error.args[0]}; torch's own are named torch.nn.Name") from None
+            close = "" if name.startswith("torch.nn.") else near(name, [*CONFIGS, *TOPOLOGIES])
+            hint = close if close.startswith("did") else "torch's own are named torch.nn.Name"
+            raise self.fail((*where, "type"), f"{error.args[0]}; {hint}") from None
         inner = {}
         for key, value in given.items():  # an argument may itself be a layer
             if isinstance(value, dict) and "type" in value:
                 given[key], inner[key] = self.build(value, (*where, key))
-        try:
-            checked = model(**given)
-        except ValidationError as error:
-            place, text = explain(error, name, list(model.model_fields))[0]
-            raise self.fail((*where, *place), text) from None
+        checked = self.check(model, given, name, where)
         arguments = {key: getattr(checked, key) for key in model.model_fields}
         try:
             made = checked.build() if make is None else make(**arguments)
@@ -90,8 +91,25 @@ class _Builder:
         said = {**(arguments if make is not None else checked.written()), **inner}
         return made, {
             "type": name,
-            **{k: list(v) if isinstance(v, tuple) else v for k, v in said.items() if _writable(v)},
+            **{k: list(v) if isinstance(v, tuple) else v for k, v in said.items() if writable(v)},
         }
+
+    def check(self, model: type[BaseModel], given: dict[str, Any], name: str, where: Where) -> BaseModel:
+        """Hold what was given to the names and types that are known."""
+        for key, value in given.items():
+            if (
+                isinstance(value, bool)
+                and key in model.model_fields
+                and model.model_fields[key].annotation in (int, float)
+            ):
+                raise self.fail(
+                    (*where, key), f"{key} is {value}, but must be a number"
+                )  # pydantic would take it for 1 or 0
+        try:
+            return model(**given)
+        except ValidationError as error:
+            place, text = explain(error, name, list(model.model_fields))[0]
+            raise self.fail((*where, *place), text) from None
 
     def layers(self, spec: dict[str, Any], where: Where) -> tuple[list[nn.Module], list[dict[str, Any]]]:
         found = spec.get("layers")
@@ -135,15 +153,17 @@ class _Builder:
             if kind == "cyclic":
                 keys["iterations"] = self.count(spec, "iterations", where)
                 return Cyclic(layers, keys["iterations"]), keys
-            if kind == "recurrent":
-                return Recurrent(layers), keys
+            if kind == "recurrent":  # inside of something else its states have nowhere to go
+                alone = where == ("topology",) and spec.get("repeat", 1) == 1
+                return Recurrent(layers) if alone else WithoutStates(Recurrent(layers)), keys
             if kind == "branching":
                 return Parallel(layers, "concat"), keys
             if kind == "parallel":
                 chosen = {key: spec[key] for key in PARALLEL if key in spec}
                 if isinstance(chosen.get("gate"), dict):
                     chosen["gate"], keys["gate"] = self.build(chosen["gate"], (*where, "gate"))
-                return Parallel(layers, **chosen), {**{k: v for k, v in chosen.items() if _writable(v)}, **keys}
+                self.check(spec_of(Parallel), {"branches": layers, **chosen}, kind, where)
+                return Parallel(layers, **chosen), {**{k: v for k, v in chosen.items() if writable(v)}, **keys}
         except (ValueError, TypeError) as error:
             raise error if isinstance(error, ManifestError) else self.fail(where, str(error)) from error
         return Sequential(*layers), keys
@@ -165,21 +185,15 @@ class _Builder:
             layer, layer_written = self.build(node["layer"], (*at, "layer"))
             nodes[name] = (layer, [str(t) for t in takes])
             written.append({"id": name, "inputs": nodes[name][1], "layer": layer_written})
+        if not isinstance(spec.get("output"), str | None):
+            raise self.fail((*where, "output"), f"output is {spec['output']!r}, but must be the id of one node")
         try:
             made = Graph(nodes, spec.get("output"))
         except ValueError as error:
-            named = [i for i, name in enumerate(nodes) if name in re.findall(r"\w+", str(error))]
+            words = {*re.findall(r"\w+", str(error)), *re.findall(r"'(.*?)'", str(error))}
+            named = [i for i, name in enumerate(nodes) if name in words]
             raise self.fail((*where, "nodes", *named[:1]), str(error)) from error
         return made, {"nodes": written, "output": made.output}
-
-
-def _writable(value: Any) -> bool:
-    """Whether YAML can hold it."""
-    if isinstance(value, dict):
-        return all(_writable(v) for v in value.values())
-    if isinstance(value, list | tuple):
-        return all(_writable(v) for v in value)
-    return value is None or isinstance(value, str | int | float | bool)
 
 
 _SMALL = """
@@ -222,10 +236,12 @@ def build_model(source: str | Path | Mapping[str, Any], variables: Mapping[str, 
         A layer is named by any name of its entry or as ``torch.nn.Name``, and its arguments are those of its
         constructor. ``repeat: N`` builds N copies with weights of their own; with ``share: true`` it is one set of
         weights, used N times. ``model.manifest`` (and that of every part) is the manifest with all defaults written
-        out, and building it again gives the same architecture.
+        out, and building it again gives the same architecture. With an ``input`` the model runs once on it, so that sizes
+        which do not fit are found here; without one they are found when the model is used. A recurrent topology
+        returns its states only where it is the whole model.
 
     Raises:
-        ManifestError: if a key, layer, argument or variable is unknown or wrong; the message names the line.
+        ManifestError: if a key, layer, argument or variable is unknown or wrong, or sizes do not fit; the message names the line.
         FileNotFoundError: if there is no such file.
 
     Source: this package's own format. Reading and validation are those of OmegaConf and pydantic.
@@ -235,7 +251,13 @@ def build_model(source: str | Path | Mapping[str, Any], variables: Mapping[str, 
     tensor([[2., 2.]])
     """
     manifest = read_manifest(source, variables)
-    return _Builder(manifest).build(manifest.data["topology"], ("topology",))[0]
+    builder = _Builder(manifest)
+    made, _ = builder.build(manifest.data["topology"], ("topology",))
+    with torch.random.fork_rng(devices=[]):  # the trial leaves what is drawn next as it was
+        x = _input(manifest)
+    if x is not None:
+        check_sizes(made, x, builder.places, manifest)
+    return made
 
 
 def resolved(model: nn.Module) -> dict[str, Any]:
@@ -261,7 +283,10 @@ def example_input(
     >>> example_input({"input": {"shape": [2, 3]}, "topology": {}}).shape
     torch.Size([2, 3])
     """
-    manifest = read_manifest(source, variables)
+    return _input(read_manifest(source, variables))
+
+
+def _input(manifest: Manifest) -> torch.Tensor | None:
     given = manifest.data.get("input")
     if given is None:
         return None

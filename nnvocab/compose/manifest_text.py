@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 KEYS = ("name", "notes", "vars", "input", "topology")
+VARIABLE = r"\$\{\s*([^}:]*?)\s*\}"
+WHOLE = "(manifest)"  # beside the variables, under a name that none of them has
 Where = tuple[str | int, ...]
 
 
@@ -78,7 +81,7 @@ def _variables(value: Any, where: Where, known: Mapping[str, Any], found: Manife
         for i, inner in enumerate(value):
             _variables(inner, (*where, i), known, found)
     elif isinstance(value, str):
-        for name in re.findall(r"\$\{\s*([^}:]*?)\s*\}", value):
+        for name in re.findall(VARIABLE, value):
             if name not in known:
                 raise found.error(where, f"the variable ${{{name}}} has no value under vars; {near(name, known)}")
 
@@ -93,10 +96,15 @@ def read_manifest(source: str | Path | Mapping[str, Any], variables: Mapping[str
     Raises:
         ManifestError: if it is no YAML mapping, a key is unknown or given twice, or a variable has no value.
         FileNotFoundError: if there is no such file.
+        TypeError: if ``source`` is none of these.
 
     >>> read_manifest("vars: {d: 4}\\ntopology: {type: torch.nn.Linear, in_features: '${d}', out_features: 2}").data["topology"]
     {'type': 'torch.nn.Linear', 'in_features': 4, 'out_features': 2}
     """
+    if not isinstance(source, Mapping | str | Path):
+        raise TypeError(
+            f"source is a {type(source).__name__}, but must be a file, the text of a manifest, or a mapping"
+        )
     if isinstance(source, Mapping):
         found, data = Manifest({}, "manifest"), dict(source)
     else:
@@ -126,10 +134,29 @@ def read_manifest(source: str | Path | Mapping[str, Any], variables: Mapping[str
             raise ManifestError(f"{found.source}: there is no variable {name!r} to set; {near(name, given)}")
     values = {**given, **(variables or {})}
     _variables({**data, "vars": values}, (), values, found)
+    _circle(values, found)
     try:
-        whole = OmegaConf.create({**values, "manifest": {**data, "vars": values}})
-        found.data = OmegaConf.to_container(whole, resolve=True)["manifest"]
+        whole = OmegaConf.create({**values, WHOLE: {**data, "vars": values}})
+        found.data = OmegaConf.to_container(whole, resolve=True)[WHOLE]
     except (OmegaConfBaseException, RecursionError) as error:
         first = str(error).splitlines()[0] if str(error) else "variables refer to each other in a circle"
-        raise ManifestError(f"{found.source}: a variable cannot be filled in: {first}") from error
+        raise found.error(_place(error, values), f"a variable cannot be filled in: {first}") from error
     return found
+
+
+def _circle(values: Mapping[str, Any], found: Manifest) -> None:
+    """Refuse variables that refer to each other in a circle."""
+    uses = {name: re.findall(VARIABLE, value) if isinstance(value, str) else () for name, value in values.items()}
+    try:
+        TopologicalSorter(uses).prepare()
+    except CycleError as error:
+        path = list(reversed(error.args[1]))
+        text = f"the variables {' -> '.join(path)} refer to each other in a circle: give one of them a value"
+        raise found.error(("vars", path[0]), text) from error
+
+
+def _place(error: Exception, values: Mapping[str, Any]) -> Where:
+    """Where the value stands that OmegaConf could not fill in."""
+    words = re.findall(r"[^.\[\]]+", getattr(error, "full_key", None) or "")
+    where = tuple(int(word) if word.isdigit() else word for word in words)
+    return where[1:] if where[:1] == (WHOLE,) else ("vars", *where) if where and where[0] in values else ()

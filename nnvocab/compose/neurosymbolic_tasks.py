@@ -28,6 +28,9 @@ class Task:
 def _split(name: str, x: Tensor, y: Tensor, generator: torch.Generator, novel: Tensor | None = None) -> Task:
     order = torch.randperm(len(x), generator=generator)
     half = len(x) // 2
+    missing = sorted(set(y.tolist()) - set(y[order[:half]].tolist()))
+    if len(x) < 2 or missing:
+        raise ValueError(f"{len(x)} samples leave no row to learn the classes {missing} from: give more samples")
     return Task(name, x[order[:half]], y[order[:half]], x[order[half:]], y[order[half:]], novel)
 
 

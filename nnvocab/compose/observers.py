@@ -55,6 +55,7 @@ class BranchEvent:
         )
 
 
+STATISTICS = ("mean", "std", "minimum", "maximum", "active")
 Observer = Callable[[BranchEvent], Any]
 
 
@@ -63,13 +64,21 @@ def to_console(event: BranchEvent) -> None:
     print(event)
 
 
+def _check_choice(statistic: str, phase: str) -> None:
+    if statistic not in STATISTICS:
+        raise ValueError(f"statistic is {statistic!r}, but must be one of {', '.join(STATISTICS)}")
+    if phase not in ("forward", "backward"):
+        raise ValueError(f"phase is {phase!r}, but must be 'forward' or 'backward'")
+
+
 class Recorder:
     """An observer that keeps the events.
 
-    >>> recorder = Recorder()
-    >>> layer = nn.ModuleList()
-    >>> recorder.events
-    []
+    >>> recorder, model = Recorder(), nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    >>> with observe(model, recorder):
+    ...     y = model(torch.zeros(1, 4))
+    >>> recorder.paths()
+    ['0', '1']
     """
 
     def __init__(self) -> None:
@@ -79,7 +88,12 @@ class Recorder:
         self.events.append(event)
 
     def series(self, path: str, statistic: str = "std", phase: str = "forward") -> list[float]:
-        """One statistic of one module over time."""
+        """One statistic of one module over time.
+
+        Raises:
+            ValueError: if there is no such statistic or phase.
+        """
+        _check_choice(statistic, phase)
         return [getattr(e, statistic) for e in self.events if e.path == path and e.phase == phase]
 
     def paths(self) -> list[str]:
@@ -95,11 +109,21 @@ class LivePlot(Recorder):
         statistic: "mean", "std", "minimum", "maximum" or "active".
         phase: "forward" or "backward".
         every: redraw after so many events.
+        display: what ``IPython.display.display(fig, display_id=True)`` returned. A notebook shows a figure only at the
+            end of the cell; with this it is shown anew at every drawing.
+
+    Raises:
+        ValueError: if there is no such statistic or phase, or ``every`` is below 1.
     """
 
-    def __init__(self, ax: Any, *, statistic: str = "std", phase: str = "forward", every: int = 50) -> None:
+    def __init__(
+        self, ax: Any, *, statistic: str = "std", phase: str = "forward", every: int = 50, display: Any = None
+    ) -> None:
         super().__init__()
-        self.ax, self.statistic, self.phase, self.every = ax, statistic, phase, every
+        _check_choice(statistic, phase)
+        if every < 1:
+            raise ValueError(f"every is {every}, but must be at least 1: redraw after so many events")
+        self.ax, self.statistic, self.phase, self.every, self.display = ax, statistic, phase, every, display
 
     def __call__(self, event: BranchEvent) -> None:
         super().__call__(event)
@@ -117,6 +141,8 @@ class LivePlot(Recorder):
         what = self.statistic if self.phase == "forward" else f"{self.statistic} of the gradient"
         self.ax.set(xlabel="call (count)", ylabel=what)
         self.ax.figure.canvas.draw_idle()
+        if self.display is not None:
+            self.display.update(self.ax.figure)
 
 
 class Watch:
@@ -152,8 +178,13 @@ def _watched(module: nn.Module) -> list[tuple[str, int, nn.Module]]:
 
 
 def branch_statistics(y: Tensor) -> Tensor:
-    """Mean, standard deviation, smallest, largest and the count above zero, as one tensor on the tensor's device."""
+    """Mean, standard deviation, smallest, largest and the count above zero, as one tensor on the tensor's device.
+
+    Of an empty tensor the count is 0, and nothing else is a number.
+    """
     y = y.detach().float()
+    if y.numel() == 0:
+        return y.new_tensor([float("nan")] * 4 + [0.0])
     return torch.stack([y.mean(), y.std(correction=0), y.min(), y.max(), (y > 0).sum().to(y.dtype)])
 
 
@@ -190,11 +221,11 @@ def observe(module: nn.Module, *observers: Observer, gradients: bool = True) -> 
 
     Source: the hooks of ``torch.nn.Module``; Paszke et al. 2019.
 
-    >>> recorder = Recorder()
-    >>> with observe(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), recorder) as watch:
-    ...     _ = watch.paths
-    >>> watch.handles
-    []
+    >>> model, seen = nn.Sequential(nn.Linear(4, 3), nn.ReLU()), []
+    >>> with observe(model, seen.append):
+    ...     y = model(torch.zeros(2, 4))
+    >>> [(event.path, event.layer, event.out_shape) for event in seen]
+    [('0', 'Linear', (2, 3)), ('1', 'ReLU', (2, 3))]
     """
     if not observers:
         raise ValueError("there is no observer: give one, as observe(module, to_console)")
@@ -210,13 +241,13 @@ def observe(module: nn.Module, *observers: Observer, gradients: bool = True) -> 
             for observer in observers:
                 observer(event)
 
-        def hook(layer: nn.Module, args: tuple[Any, ...], result: Any) -> None:
-            before, y = first_tensor(args), first_tensor(result)
+        def hook(layer: nn.Module, args: tuple[Any, ...], named: dict[str, Any], result: Any) -> None:
+            before, y = first_tensor((*args, *named.values())), first_tensor(result)
             tell("forward", layer, before, y)
             if gradients and y.requires_grad:
                 y.register_hook(lambda g: tell("backward", layer, before.detach(), g))
 
         return hook
 
-    handles = [part.register_forward_hook(hook_for(path, index)) for path, index, part in parts]
+    handles = [part.register_forward_hook(hook_for(path, index), with_kwargs=True) for path, index, part in parts]
     return Watch(handles, [path for path, _, _ in parts])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nnvocab.compose.shapes import output_shape
+from nnvocab.compose.shapes import as_shape, first_tensor, output_shape
 from nnvocab.vocabulary import Example, entry
 
 
@@ -64,7 +64,7 @@ class Residual(nn.Module):
 
     Raises:
         ValueError: if the shapes differ and no projection is given.
-        TypeError: if the layer is no module.
+        TypeError: if the layer or the projection is no module.
 
     Source: He et al. 2016, section 3.2, equations 1 and 2.
 
@@ -79,24 +79,25 @@ class Residual(nn.Module):
             raise TypeError(
                 f"layer is a {type(layer).__name__}, but must be an nn.Module; put several in Sequential(...)"
             )
+        if projection is not None and not isinstance(projection, nn.Module):
+            raise TypeError(f"projection is a {type(projection).__name__}, but must be an nn.Module or None")
         self.layer, self.projection = layer, projection
 
     @classmethod
     def fitting(cls, layer: nn.Module, input_shape: Sequence[int]) -> Residual:
         """Make the block with the projection that its shapes ask for: none, a linear map, or a 1x1 convolution."""
-        before, after = tuple(input_shape), output_shape(layer, input_shape)
+        before, after = as_shape(input_shape), output_shape(layer, input_shape)
         if before == after:
             return cls(layer)
         like = next(layer.parameters(), None)
         place = {} if like is None else {"device": like.device, "dtype": like.dtype}
-        if len(before) == 3 and len(after) == 3:
-            strides = [b // a for b, a in zip(before[1:], after[1:], strict=True)]
-            made: nn.Module = nn.Conv2d(before[0], after[0], 1, stride=strides, bias=False, **place)
+        made: nn.Module | None = None
+        if len(before) == len(after) == 3:
+            strides = [max(1, b // a) for b, a in zip(before[1:], after[1:], strict=True)]
+            made = nn.Conv2d(before[0], after[0], 1, stride=strides, bias=False, **place)
         elif len(before) == len(after) and before[:-1] == after[:-1]:
             made = nn.Linear(before[-1], after[-1], bias=False, **place)
-        else:
-            made = nn.Identity()
-        if isinstance(made, nn.Identity) or output_shape(made, before) != after:
+        if made is None or output_shape(made, before) != after:
             raise ValueError(
                 f"no linear map or 1x1 convolution leads from {before} to {after}: build the module that does and give "
                 f"it as projection="
@@ -123,10 +124,10 @@ class Residual(nn.Module):
     def output_shape(self, input_shape: Sequence[int]) -> tuple[int, ...]:
         """The shape that one sample of shape ``input_shape`` leaves with."""
         after = output_shape(self.layer, input_shape)
-        beside = tuple(input_shape) if self.projection is None else output_shape(self.projection, input_shape)
+        beside = as_shape(input_shape) if self.projection is None else output_shape(self.projection, input_shape)
         if beside != after:
             raise ValueError(f"{beside} is to be added to {after}: give a projection; Residual.fitting(...) makes it")
         return after
 
     def forward(self, x: Tensor) -> Tensor:
-        return residual(x if self.projection is None else self.projection(x), self.layer(x))
+        return residual(x if self.projection is None else self.projection(x), first_tensor(self.layer(x)))

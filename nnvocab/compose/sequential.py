@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from nnvocab.compose.shapes import output_shape
+from nnvocab.compose.shapes import as_shape, output_shape
 from nnvocab.vocabulary import Example, entry
 
 
@@ -42,7 +42,7 @@ class Sequential(nn.Module):
         one to the other. What this one adds: :meth:`output_shape`, and errors that say which layer does not fit.
 
     Raises:
-        TypeError: if a layer is no module.
+        TypeError: if a layer is no module, or is given several things by the one before, as an LSTM returns them.
         ValueError: if there is no layer, or a layer does not fit what the one before returns.
 
     Source: LeCun et al. 1998, section I (a cascade of modules, trained by back-propagation).
@@ -76,7 +76,7 @@ class Sequential(nn.Module):
 
     def output_shape(self, input_shape: Sequence[int]) -> tuple[int, ...]:
         """The shape that one sample of shape ``input_shape`` leaves with, found without computing."""
-        shape = tuple(input_shape)
+        shape = as_shape(input_shape)
         for number, layer in enumerate(self):
             try:
                 shape = output_shape(layer, shape)
@@ -89,7 +89,12 @@ class Sequential(nn.Module):
             given = x
             try:
                 x = layer(given)
-            except RuntimeError as error:
+            except (RuntimeError, TypeError) as error:
+                if not isinstance(given, Tensor):
+                    raise TypeError(
+                        f"layer {number}, {layer}, was given a {type(given).__name__}, but takes a tensor: if the layer "
+                        f"before it returns several things, wrap that one in SequenceBranch"
+                    ) from error
                 if not any(word in str(error) for word in ("size", "shape", "channels", "dimension")):
                     raise
                 raise ValueError(

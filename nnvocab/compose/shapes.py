@@ -25,6 +25,20 @@ def first_tensor(result: object) -> Tensor:
     return result
 
 
+def as_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of one sample as a tuple of whole numbers.
+
+    Raises:
+        TypeError: if it is a single number, or no shape at all.
+    """
+    try:
+        return tuple(int(n) for n in input_shape)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"input_shape is {input_shape!r}, but the axes of one sample are needed, without the batch: (64,) or (3, 8, 8)"
+        ) from None
+
+
 def output_shape(module: nn.Module, input_shape: Sequence[int]) -> tuple[int, ...]:
     """The shape that ``module`` returns for one sample of shape ``input_shape``, both without the batch axis.
 
@@ -38,6 +52,7 @@ def output_shape(module: nn.Module, input_shape: Sequence[int]) -> tuple[int, ..
 
     Raises:
         ValueError: if the module cannot take such a sample.
+        TypeError: if ``input_shape`` is no shape, or the module returns no tensor.
 
     >>> output_shape(nn.Conv2d(1, 16, 3, stride=2, padding=1), (1, 8, 8))
     (16, 4, 4)
@@ -45,22 +60,20 @@ def output_shape(module: nn.Module, input_shape: Sequence[int]) -> tuple[int, ..
     ask = getattr(module, "output_shape", None)
     if callable(ask):
         return tuple(ask(input_shape))
-    sample = (2, *(int(n) for n in input_shape))  # two samples: batch norms refuse one
+    sample = (2, *as_shape(input_shape))  # two samples: batch norms refuse one
     try:
         with torch.no_grad():
+            weights = [*module.named_parameters(), *module.named_buffers()]
+            float_type = next((t.dtype for _, t in weights if t.dtype.is_floating_point), torch.get_default_dtype())
             if any(is_lazy(p) for p in module.parameters()):
-                trial = copy.deepcopy(module)
-                result = trial(torch.zeros(sample))
+                place = next(module.parameters()).device
+                with torch.random.fork_rng([place] if place.type == "cuda" else []):  # new weights draw random numbers
+                    result = copy.deepcopy(module)(torch.zeros(sample, device=place, dtype=float_type))
             else:
-                state = {
-                    name: torch.empty_like(t, device="meta")
-                    for name, t in [*module.named_parameters(), *module.named_buffers()]
-                }
-                float_type = next((t.dtype for t in state.values() if t.is_floating_point()), torch.get_default_dtype())
-                result = torch.func.functional_call(
-                    module, state, (torch.empty(sample, device="meta", dtype=float_type),)
-                )
-    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+                state = {name: torch.empty_like(t, device="meta") for name, t in weights}
+                x = torch.empty(sample, device="meta", dtype=float_type)
+                result = torch.func.functional_call(module, state, (x,))
+    except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
         raise ValueError(
             f"{type(module).__name__} cannot take samples of shape {tuple(input_shape)}: {error}. "
             f"Give it the size that comes out of the layer before it"

@@ -25,7 +25,7 @@ def usage_by_group(weights: Tensor, groups: Tensor, num_groups: int | None = Non
         Returns (groups, N).
 
     Raises:
-        ValueError: if there is not one group number for each sample.
+        ValueError: if there is not one group for each sample, a whole number (or True and False), or a weight is below 0.
 
     >>> usage_by_group(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 1, 1])).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
@@ -34,6 +34,11 @@ def usage_by_group(weights: Tensor, groups: Tensor, num_groups: int | None = Non
         raise ValueError(
             f"weights have shape {tuple(weights.shape)} and groups {tuple(groups.shape)}, but (B, N) and (B,) are needed"
         )
+    if groups.is_floating_point() or len(groups) == 0:
+        raise ValueError(f"groups are {len(groups)} numbers of {groups.dtype}, but one whole number a sample is needed")
+    if bool((weights < 0).any()):
+        raise ValueError("a weight is below 0: give what the gate returned, not its logits")
+    groups = groups.long()
     count = int(groups.max()) + 1 if num_groups is None else num_groups
     member = torch.nn.functional.one_hot(groups, count).to(weights)  # (B, groups)
     return member.mT @ weights / member.sum(0).clamp_min(1).unsqueeze(-1)
@@ -99,7 +104,7 @@ def specialization(weights: Tensor, groups: Tensor) -> Tensor:
         raise ValueError(
             f"there are {usage.shape[0]} groups and {usage.shape[1]} branches, but at least two of each are needed"
         )
-    p_group = torch.bincount(groups, minlength=len(usage)).to(weights) / len(groups)
+    p_group = torch.bincount(groups.long(), minlength=len(usage)).to(weights) / len(groups)
     p_group = p_group[:, None]
     p_branch = (p_group * usage).sum(0)
     ratio = (usage / p_branch.clamp_min(1e-30)).clamp_min(1e-30)

@@ -91,7 +91,7 @@ class Stitch(nn.Module):
             ridge: how much the squared weights count beside the squared error; the offset is free.
 
         Raises:
-            ValueError: if the shapes do not fit.
+            ValueError: if the shapes do not fit, there is no sample, a number is not finite, or ``ridge`` is below 0.
         """
         n_in, n_out = self.linear.in_features, self.linear.out_features
         if source.shape[1:] != (n_in,) or target.shape[1:] != (n_out,) or len(source) != len(target):
@@ -99,6 +99,10 @@ class Stitch(nn.Module):
                 f"source has shape {tuple(source.shape)} and target {tuple(target.shape)}, but (B, {n_in}) and (B, {n_out}) "
                 f"with the same B are needed"
             )
+        if len(source) == 0 or not (source.isfinite().all() and target.isfinite().all()):
+            raise ValueError("source and target need at least one sample, and finite numbers only")
+        if not ridge >= 0:
+            raise ValueError(f"ridge is {ridge}, but must be 0 or more")
         with torch.no_grad():
             a, b = source.double(), target.double()
             offset = self.linear.bias is not None

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,19 @@ def summarize(model: nn.Module, *inputs: Tensor, depth: int = 3, cache_dtype: to
 
     Notice:
         A parameter that two parts share counts once in the total. A part that is used several times has a cache for
-        each use.
+        each use. A model without parts is listed as "(model)".
+
+    Raises:
+        TypeError: if ``model`` is no module.
+        ValueError: if the sizes of a lazy layer are not known yet and no input is given.
 
     >>> summarize(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.zeros(1, 4)).parameters
     58
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}, but must be an nn.Module")
+    if not inputs and any(is_lazy(p) for p in model.parameters()):
+        raise ValueError("the model has layers whose sizes are not known before they see an input: give one")
     shapes: dict[nn.Module, tuple[int, ...]] = {}
     calls: dict[nn.Module, int] = {}
 
@@ -116,11 +125,15 @@ def summarize(model: nn.Module, *inputs: Tensor, depth: int = 3, cache_dtype: to
             inside.update(m for m in module.modules() if m is not module)
     lines = []
     for name, module in parts:
-        if name and name.count(".") < depth and not isinstance(module, nn.ModuleList | nn.ModuleDict):
+        if (
+            (name or len(parts) == 1)
+            and name.count(".") < depth
+            and not isinstance(module, nn.ModuleList | nn.ModuleDict)
+        ):
             weights = list(module.parameters())
             lines.append(
                 Line(
-                    name,
+                    name or "(model)",
                     type(module).__name__,
                     shapes.get(module),
                     sum(p.numel() for p in weights),

@@ -36,8 +36,8 @@ def target_by_difference(inverse: nn.Module, activation: Tensor, output: Tensor,
     return activation + inverse(target) - inverse(output)
 
 
-def _linear(layer: nn.Module) -> nn.Linear | None:
-    return next((m for m in layer.modules() if isinstance(m, nn.Linear)), None)
+def _linears(layer: nn.Module) -> list[nn.Linear]:
+    return [m for m in layer.modules() if isinstance(m, nn.Linear)]
 
 
 @entry(
@@ -90,7 +90,9 @@ class TargetPropagation(nn.Module):
 
     Raises:
         ValueError: if there is no layer, the feedback is unknown, the rate is not positive, momentum is outside 0 to 1, the
-            target has another shape than the output, or a layer has no linear map where the feedback needs its weights.
+            batch is empty, the target has another shape than the output, or a layer has not one linear map where the
+            feedback needs its weights.
+        TypeError: if a layer is no module.
 
     Source: Lee et al. 2015, sections 2.1 to 2.3 (targets, layer-local losses, the difference correction).
 
@@ -111,23 +113,30 @@ class TargetPropagation(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        if isinstance(layers, nn.Module) and not hasattr(layers, "__iter__"):
+            raise TypeError(f"layers is one {type(layers).__name__}, but must be a list of modules")
+        layers = list(layers)
         if not layers:
             raise ValueError("no layer was given, but at least one is needed to learn")
         if feedback not in FEEDBACK:
             raise ValueError(f"feedback is {feedback!r}, but must be one of {', '.join(FEEDBACK)}")
-        if rate <= 0 or not 0 <= momentum < 1:
+        if not rate > 0 or not 0 <= momentum < 1:
             raise ValueError(f"rate {rate} must be positive and momentum {momentum} at least 0 and below 1")
         for i, layer in enumerate(layers):
-            if feedback != "chain" and i and _linear(layer) is None:
+            if not isinstance(layer, nn.Module):
+                raise TypeError(f"layer {i} is a {type(layer).__name__}, but must be an nn.Module")
+            count = len(_linears(layer))
+            if feedback != "chain" and i and count != 1:
                 raise ValueError(
-                    f"layer {i} has no nn.Linear inside, which feedback={feedback!r} needs: use feedback='chain'"
+                    f"layer {i} has {count or 'no'} nn.Linear inside, but feedback={feedback!r} needs exactly one in each "
+                    f"layer above the first: split the layer, or use feedback='chain'"
                 )
         self.layers = nn.ModuleList(layers)
         self.feedback, self.rate, self.momentum = feedback, rate, momentum
         self.inverses = nn.ModuleList()
         if feedback == "difference":
-            for layer in list(layers)[1:]:
-                self.inverses.append(self._inverse(_linear(layer), generator))
+            for layer in layers[1:]:
+                self.inverses.append(self._inverse(_linears(layer)[0], generator))
         self._velocity: dict[nn.Parameter, Tensor] = {}
 
     @staticmethod
@@ -162,7 +171,7 @@ class TargetPropagation(nn.Module):
             if self.feedback == "chain":
                 found.insert(0, target_by_chain_rule(self.layers[i], a, above - t))
             elif self.feedback == "weights":
-                found.insert(0, target_by_weights(_linear(self.layers[i]).weight, t))
+                found.insert(0, target_by_weights(_linears(self.layers[i])[0].weight, t))
             else:
                 found.insert(0, target_by_difference(self.inverses[i - 1], a, above, t))
         return found
@@ -174,6 +183,8 @@ class TargetPropagation(nn.Module):
             x: a batch of inputs.
             target: what the output should be, of the output's shape.
         """
+        if len(x) == 0:
+            raise ValueError("the batch is empty, and the mean of no gap is not a number: give one row at least")
         a = self.activations(x)
         if target.shape != a[-1].shape:
             raise ValueError(

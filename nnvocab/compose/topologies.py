@@ -88,7 +88,7 @@ class Cyclic(nn.Module):
     kind="block",
     paper="elman1990finding",
     example=lambda: Example(
-        _Outputs(Recurrent([nn.GRU(4, 3, batch_first=True), nn.Linear(3, 2)])),
+        WithoutStates(Recurrent([nn.GRU(4, 3, batch_first=True), nn.Linear(3, 2)])),
         (torch.randn(2, 5, 4),),
         skip={"fake_cuda": "torch has no fake kernel of its fused GRU"},
     ),
@@ -139,7 +139,7 @@ class Recurrent(nn.Module):
         return x, tuple(kept)
 
 
-class _Outputs(nn.Module):
+class WithoutStates(nn.Module):
     """The output of a recurrent topology without its states, where one tensor is wanted."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -201,6 +201,8 @@ class Graph(nn.Module):
         for name, takes in self.takes.items():
             if name == "input":
                 raise ValueError('a node is called "input", which is what the graph is called with: rename it')
+            if not name or "." in name or hasattr(nn.ModuleDict, name):
+                raise ValueError(f"a node cannot be called {name!r}: rename it, as node_{name.replace('.', '_')}")
             if not takes:
                 raise ValueError(f'node {name!r} takes nothing: name the nodes it takes, or "input"')
             for other in takes:

@@ -28,6 +28,7 @@ class TwoStages:
         weights: the gate's weights for the data, at some steps of the second stage: (records, B, N).
         trained: the weights that the second stage could train, and how many numbers each has.
         moved: the largest change that the second stage made in each weight; exactly 0 where it is frozen.
+        course: the same at the steps at which ``weights`` were recorded.
     """
 
     model: nn.Module
@@ -36,10 +37,18 @@ class TwoStages:
     weights: Tensor
     trained: dict[str, int]
     moved: dict[str, float]
+    course: list[dict[str, float]]
 
 
 def fit(
-    model: nn.Module, x: Tensor, y: Tensor, *, loss: Loss = F.mse_loss, steps: int = 300, lr: float = 0.02
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    loss: Loss = F.mse_loss,
+    steps: int = 300,
+    lr: float = 0.02,
+    before_step: Callable[[int], None] | None = None,
 ) -> list[float]:
     """Train what is trainable in a module with Adam on all data at once; returns the loss of each step.
 
@@ -50,15 +59,20 @@ def fit(
         loss: of what is returned and the targets.
         steps: how many steps.
         lr: the learning rate.
+        before_step: called with the number of each step before it is made, to look at the module on its way.
 
     Raises:
-        ValueError: if nothing is trainable, or the targets do not have the shape of what is returned.
+        ValueError: if nothing is trainable, there is no sample, or the targets do not have the shape of what is returned.
     """
     free = [p for p in model.parameters() if p.requires_grad]
     if not free:
         raise ValueError("nothing in the module is trainable: unfreeze a part of it")
+    if len(x) == 0:
+        raise ValueError(f"x has shape {tuple(x.shape)}: give at least one sample")
     optimizer, course = torch.optim.Adam(free, lr=lr), []
-    for _ in range(steps):
+    for step in range(steps):
+        if before_step is not None:
+            before_step(step)
         optimizer.zero_grad()
         out = model(x)
         if y.is_floating_point() and out.shape != y.shape:
@@ -143,13 +157,14 @@ def train_experts_then_gate(
     mixture = FilteredParallel(experts, gate)
     model = mixture if head is None else Sequential(mixture, head)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    trained, weights, losses = trainable(model), [], []
-    every = max(1, steps // 50)
-    for done in range(0, steps, every):
-        with torch.no_grad():
+    trained, every, weights, course = trainable(model), max(1, steps // 50), [], []
+
+    @torch.no_grad()
+    def look(step: int) -> None:
+        if step % every == 0 or step == steps:
             weights.append(gate(data[0]))
-        losses += fit(model, *data, loss=loss, steps=min(every, steps - done), lr=lr)
-    with torch.no_grad():
-        weights.append(gate(data[0]))
-    moved = {name: (p.detach() - before[name]).abs().max().item() for name, p in model.named_parameters()}
-    return TwoStages(model, expert_losses, losses, torch.stack(weights), trained, moved)
+            course.append({name: (p - before[name]).abs().max().item() for name, p in model.named_parameters()})
+
+    losses = fit(model, *data, loss=loss, steps=steps, lr=lr, before_step=look)
+    look(steps)
+    return TwoStages(model, expert_losses, losses, torch.stack(weights), trained, course[-1], course)

@@ -13,10 +13,12 @@ AXES = {1: "length", 2: "height, width", 3: "depth, height, width", 4: "time, de
 
 def per_axis(value: int | Sequence[int], dims: int, name: str, least: int = 1) -> tuple[int, ...]:
     """One whole number for each axis: 3 -> (3, 3); a sequence must have one number an axis."""
-    numbers = (value,) * dims if isinstance(value, int) else tuple(value)
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    numbers = tuple(value) if several else (value,) * dims
     if len(numbers) != dims or not all(isinstance(n, int) and n >= least for n in numbers):
         raise ValueError(
-            f"{name} is {value!r}, but must be a whole number of at least {least}, or {dims} of them ({AXES[dims]})"
+            f"{name} is {value!r}, but must be a whole number of at least {least}"
+            + (f", or {dims} of them ({AXES[dims]})" if dims > 1 else "")
         )
     return numbers
 
@@ -76,11 +78,25 @@ def check_window(
 
 def check_groups(in_channels: int, out_channels: int, groups: int) -> None:
     """Refuse channels that the groups cannot share evenly."""
+    per_axis(groups, 1, "groups")
     for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
-        if channels < 1:
-            raise ValueError(f"{name} is {channels}, but must be at least 1")
-        if groups < 1 or channels % groups:
+        if not isinstance(channels, int) or channels < 1:
+            raise ValueError(f"{name} is {channels!r}, but must be a whole number of at least 1")
+        if channels % groups:
             raise ValueError(f"{name} {channels} is not a multiple of groups {groups}: every group has the same share")
+
+
+def check_weights(weight: Tensor, bias: Tensor | None, dims: int, outputs: int | None = None) -> None:
+    """Refuse kernels of another rank, and a bias that is not one number an output."""
+    if weight.dim() != dims + 2:
+        raise ValueError(
+            f"weight has shape {tuple(weight.shape)}, but {dims + 2} axes are needed: outputs, inputs, {AXES[dims]}"
+        )
+    outputs = weight.shape[0] if outputs is None else outputs
+    if bias is not None and tuple(bias.shape) != (outputs,):
+        raise ValueError(
+            f"bias has shape {tuple(bias.shape)}, but ({outputs},) is needed: one number an output channel"
+        )
 
 
 def windows(x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Tensor:
@@ -94,6 +110,8 @@ def windows(x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: S
 def prepare(
     x: Tensor,
     weight: Tensor,
+    bias: Tensor | None,
+    dims: int,
     stride: int | Sequence[int],
     padding: int | str | Sequence[int],
     dilation: int | Sequence[int],
@@ -101,7 +119,8 @@ def prepare(
     words: tuple[str, ...] = ("same", "valid"),
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], list[tuple[int, int]]]:
     """Check one convolution's arguments; returns kernel, stride and dilation per axis, and the padding."""
-    dims = weight.dim() - 2
+    check_weights(weight, bias, dims)
+    per_axis(groups, 1, "groups")
     kernel = tuple(weight.shape[2:])
     strides, dilations = per_axis(stride, dims, "stride"), per_axis(dilation, dims, "dilation")
     amounts = pad_amounts(padding, kernel, strides, dilations, words)

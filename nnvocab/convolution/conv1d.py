@@ -43,7 +43,7 @@ def conv1d(
     Shapes:
         x: (B, C, T); weight: (O, C / groups, K); bias: (O,). Returns (B, O, T').
     """
-    kernel, strides, dilations, amounts = prepare(x, weight, stride, padding, dilation, groups, WORDS)
+    kernel, strides, dilations, amounts = prepare(x, weight, bias, 1, stride, padding, dilation, groups, WORDS)
     patches = windows(zero_pad(x, amounts), kernel, strides, dilations)  # (B, C, T', K)
     patches = patches.unflatten(1, (groups, -1))  # (B, g, C/g, T', K)
     kernels = weight.unflatten(0, (groups, -1))  # (g, O/g, C/g, K)
@@ -62,7 +62,7 @@ def conv1d_torch(
     groups: int = 1,
 ) -> Tensor:
     """The same function by torch's kernel, which never stores the windows."""
-    _, strides, dilations, amounts = prepare(x, weight, stride, padding, dilation, groups, WORDS)
+    _, strides, dilations, amounts = prepare(x, weight, bias, 1, stride, padding, dilation, groups, WORDS)
     x, rest = symmetric(x, amounts)
     return F.conv1d(x, weight, bias, strides, rest, dilations, groups)
 

@@ -40,7 +40,7 @@ def conv2d(
     Shapes:
         x: (B, C, H, W); weight: (O, C / groups, K, K'); bias: (O,). Returns (B, O, H', W').
     """
-    kernel, strides, dilations, amounts = prepare(x, weight, stride, padding, dilation, groups)
+    kernel, strides, dilations, amounts = prepare(x, weight, bias, 2, stride, padding, dilation, groups)
     patches = windows(zero_pad(x, amounts), kernel, strides, dilations)  # (B, C, H', W', K, K')
     patches = patches.unflatten(1, (groups, -1))  # (B, g, C/g, H', W', K, K')
     kernels = weight.unflatten(0, (groups, -1))  # (g, O/g, C/g, K, K')
@@ -59,7 +59,7 @@ def conv2d_torch(
     groups: int = 1,
 ) -> Tensor:
     """The same function by torch's kernel, which never stores the windows."""
-    _, strides, dilations, amounts = prepare(x, weight, stride, padding, dilation, groups)
+    _, strides, dilations, amounts = prepare(x, weight, bias, 2, stride, padding, dilation, groups)
     x, rest = symmetric(x, amounts)
     return F.conv2d(x, weight, bias, strides, rest, dilations, groups)
 

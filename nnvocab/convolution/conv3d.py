@@ -43,7 +43,7 @@ def conv3d(
     Shapes:
         x: (B, C, D, H, W); weight: (O, C / groups, K, K', K''); bias: (O,). Returns (B, O, D', H', W').
     """
-    kernel, strides, dilations, amounts = prepare(x, weight, stride, padding, dilation, groups)
+    kernel, strides, dilations, amounts = prepare(x, weight, bias, 3, stride, padding, dilation, groups)
     patches = windows(zero_pad(x, amounts), kernel, strides, dilations)  # (B, C, D', H', W', K, K', K'')
     patches = patches.unflatten(1, (groups, -1))  # (B, g, C/g, D', H', W', K, K', K'')
     kernels = weight.unflatten(0, (groups, -1))  # (g, O/g, C/g, K, K', K'')
@@ -62,7 +62,7 @@ def conv3d_torch(
     groups: int = 1,
 ) -> Tensor:
     """The same function by torch's kernel, which never stores the windows."""
-    _, strides, dilations, amounts = prepare(x, weight, stride, padding, dilation, groups)
+    _, strides, dilations, amounts = prepare(x, weight, bias, 3, stride, padding, dilation, groups)
     x, rest = symmetric(x, amounts)
     return F.conv3d(x, weight, bias, strides, rest, dilations, groups)
 

@@ -42,7 +42,7 @@ def conv4d(
     Shapes:
         x: (B, C, T, D, H, W); weight: (O, C / groups, K1, K2, K3, K4); bias: (O,). Returns (B, O, T', D', H', W').
     """
-    kernel, strides, dilations, amounts = prepare(x, weight, stride, padding, dilation, groups)
+    kernel, strides, dilations, amounts = prepare(x, weight, bias, 4, stride, padding, dilation, groups)
     patches = windows(zero_pad(x, amounts), kernel, strides, dilations)  # (B, C, T', D', H', W', K1, K2, K3, K4)
     patches = patches.unflatten(1, (groups, -1))  # (B, g, C/g, T', D', H', W', K1, K2, K3, K4)
     kernels = weight.unflatten(0, (groups, -1))  # (g, O/g, C/g, K1, K2, K3, K4)
@@ -61,7 +61,7 @@ def conv4d_slices(
     groups: int = 1,
 ) -> Tensor:
     """The same function as a sum of 3D convolutions, one for each tap along the first axis."""
-    kernel, strides, dilations, amounts = prepare(x, weight, stride, padding, dilation, groups)
+    kernel, strides, dilations, amounts = prepare(x, weight, bias, 4, stride, padding, dilation, groups)
     x = zero_pad(x, amounts)
     spans = x.unfold(2, dilations[0] * (kernel[0] - 1) + 1, strides[0])  # a view: (B, C, T', D, H, W, span)
     total = None

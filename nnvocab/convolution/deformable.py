@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nnvocab.convolution._shared import add_bias, check_groups, check_input, new_parameters, per_axis
+from nnvocab.convolution._shared import add_bias, check_groups, check_input, check_weights, new_parameters, per_axis
 from nnvocab.convolution.conv2d import Conv2d
 from nnvocab.convolution.output_size import conv_output_size
 from nnvocab.vocabulary import Example, entry
@@ -37,7 +37,7 @@ def deform_conv2d(
         x: (B, C, H, W); offset: (B, G K K' 2, H', W'), vertical before horizontal; weight: (O, C, K, K'); bias: (O,);
         mask: (B, G K K', H', W'). Returns (B, O, H', W'). G groups of channels have offsets of their own.
     """
-    at_y, at_x, mask = _positions(x, offset, weight, mask, stride, padding, dilation)  # (B, G, K, K', H', W')
+    at_y, at_x, mask = _positions(x, offset, weight, bias, mask, stride, padding, dilation)  # (B, G, K, K', H', W')
     G = at_y.shape[1]
     rows = torch.arange(x.shape[2], device=x.device, dtype=at_y.dtype)
     columns = torch.arange(x.shape[3], device=x.device, dtype=at_x.dtype)
@@ -63,7 +63,7 @@ def deform_conv2d_gather(
     dilation: int | Two = 1,
 ) -> Tensor:
     """The same function by fetching only the four pixels round each tap, then one matrix product."""
-    at_y, at_x, mask = _positions(x, offset, weight, mask, stride, padding, dilation)  # (B, G, K, K', H', W')
+    at_y, at_x, mask = _positions(x, offset, weight, bias, mask, stride, padding, dilation)  # (B, G, K, K', H', W')
     (H, W), G = x.shape[2:], at_y.shape[1]
     pixels = x.unflatten(1, (G, -1)).flatten(3)  # (B, G, C/G, H W)
     top, left = at_y.floor(), at_x.floor()
@@ -71,8 +71,8 @@ def deform_conv2d_gather(
     for row, part_y in ((top, 1 - (at_y - top)), (top + 1, at_y - top)):
         for column, part_x in ((left, 1 - (at_x - left)), (left + 1, at_x - left)):
             inside = (row >= 0) & (row < H) & (column >= 0) & (column < W)
-            index = row.clamp(0, H - 1) * W + column.clamp(0, W - 1)
-            index = index.long().flatten(2).unsqueeze(2).expand(-1, -1, pixels.shape[2], -1)  # (B, G, C/G, K K' H' W')
+            index = _whole(row, H) * W + _whole(column, W)
+            index = index.flatten(2).unsqueeze(2).expand(-1, -1, pixels.shape[2], -1)  # (B, G, C/G, K K' H' W')
             share = (part_y * part_x * inside).to(x.dtype)
             if mask is not None:
                 share = share * mask
@@ -82,16 +82,23 @@ def deform_conv2d_gather(
     return add_bias(y, bias)
 
 
+def _whole(position: Tensor, size: int) -> Tensor:
+    """A position as an index that exists: what lies outside, or is no number, has a share of 0 or NaN anyway."""
+    return position.clamp(0, size - 1).nan_to_num(0.0).long()
+
+
 def _positions(
     x: Tensor,
     offset: Tensor,
     weight: Tensor,
+    bias: Tensor | None,
     mask: Tensor | None,
     stride: int | Two,
     padding: int | Two,
     dilation: int | Two,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Where each tap looks, vertically and horizontally, and the mask: each (B, G, K, K', H', W')."""
+    check_weights(weight, bias, 2)
     check_input(x, 2, weight.shape[1])
     kernel = tuple(weight.shape[2:])
     s, d = per_axis(stride, 2, "stride"), per_axis(dilation, 2, "dilation")
@@ -183,10 +190,12 @@ class DeformConv2d(nn.Module):
     ) -> None:
         super().__init__()
         check_groups(in_channels, out_channels, 1)
-        if offset_groups < 1 or in_channels % offset_groups:
+        per_axis(offset_groups, 1, "offset_groups")
+        if in_channels % offset_groups:
             raise ValueError(f"in_channels {in_channels} is not a multiple of offset_groups {offset_groups}")
         kernel = per_axis(kernel_size, 2, "kernel_size")
-        self.kernel_size, self.stride, self.padding, self.dilation = kernel, stride, padding, dilation
+        self.kernel_size, self.padding = kernel, per_axis(padding, 2, "padding", 0)
+        self.stride, self.dilation = per_axis(stride, 2, "stride"), per_axis(dilation, 2, "dilation")
         self.shifts = 2 * kernel[0] * kernel[1] * offset_groups
         outputs = self.shifts + (self.shifts // 2 if modulated else 0)
         self.predict = Conv2d(in_channels, outputs, kernel, stride=stride, padding=padding, dilation=dilation)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from nnvocab.convolution._shared import check_groups
+from nnvocab.convolution._shared import check_groups, per_axis
 from nnvocab.convolution.conv1d import Conv1d
 from nnvocab.convolution.conv2d import Conv2d
 from nnvocab.convolution.conv3d import Conv3d
@@ -28,6 +28,7 @@ def soma_sum(branches: Sequence[Tensor], weight: Tensor, bias: Tensor) -> Tensor
     Shapes:
         branches: N tensors (B, C, sizes); weight: (N, C); bias: (C,). Returns (B, C, sizes).
     """
+    _check(branches, weight, bias)
     shape = (-1, *[1] * (branches[0].dim() - 2))
     y = bias.view(shape)
     for w, z in zip(weight, branches, strict=True):
@@ -37,8 +38,21 @@ def soma_sum(branches: Sequence[Tensor], weight: Tensor, bias: Tensor) -> Tensor
 
 def soma_sum_stacked(branches: Sequence[Tensor], weight: Tensor, bias: Tensor) -> Tensor:
     """The same function as one contraction over all branches."""
+    _check(branches, weight, bias)
     y = torch.einsum("nbc...,nc->bc...", torch.stack(list(branches)), weight)
     return y + bias.view(-1, *[1] * (y.dim() - 2))
+
+
+def _check(branches: Sequence[Tensor], weight: Tensor, bias: Tensor) -> None:
+    shapes = {tuple(z.shape) for z in branches}
+    if len(shapes) != 1:
+        raise ValueError(f"the branches have shapes {sorted(shapes)}, but all must have one shape to be added up")
+    channels = next(iter(shapes))[1]
+    if tuple(weight.shape) != (len(branches), channels) or tuple(bias.shape) != (channels,):
+        raise ValueError(
+            f"weight has shape {tuple(weight.shape)} and bias {tuple(bias.shape)}, but for {len(branches)} branches of "
+            f"{channels} channels ({len(branches)}, {channels}) and ({channels},) are needed"
+        )
 
 
 @entry(
@@ -79,6 +93,7 @@ class DendriteBranches(nn.Module):
     Raises:
         ValueError: if there are not as many dilations as kernels, d (K - 1) is odd, dims is not 1 to 4, or the input
             does not fit.
+        TypeError: if kernel_sizes or dilations is no list, or activation no function.
 
     Source: Poirazi et al. 2003 (a pyramidal neuron as sigmoidal branches that feed one soma). That its branches be
     convolutions of unlike reach is no finding about neurons.
@@ -101,11 +116,18 @@ class DendriteBranches(nn.Module):
         check_groups(in_channels, out_channels, 1)
         if dims not in CONVOLUTIONS:
             raise ValueError(f"dims is {dims!r}, but must be 1, 2, 3 or 4: the axes after batch and channels")
+        for name, given in (("kernel_sizes", kernel_sizes), ("dilations", dilations)):
+            if not isinstance(given, Sequence):
+                raise TypeError(f"{name} is {given!r}, but a list is needed: one whole number a branch")
+        if not callable(activation):
+            raise TypeError(f"activation is {activation!r}, but a function of a tensor is needed, such as torch.relu")
         if not kernel_sizes or len(kernel_sizes) != len(dilations):
             raise ValueError(
                 f"there are {len(kernel_sizes)} kernel_sizes and {len(dilations)} dilations: give one of each a branch"
             )
         for k, d in zip(kernel_sizes, dilations, strict=True):
+            per_axis(k, 1, "kernel size")
+            per_axis(d, 1, "dilation")
             if d * (k - 1) % 2:
                 raise ValueError(
                     f"kernel size {k} with dilation {d} cannot keep the size, and branches of unlike size cannot be "

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from nnvocab.convolution._shared import per_axis
 from nnvocab.convolution.dendrite import DendriteBranches
 from nnvocab.convolution.hypergraph import HypergraphMessagePassing, line_hyperedges
 from nnvocab.vocabulary import Example, entry
@@ -77,8 +78,7 @@ class DendriticHypergraph4DConv(nn.Module):
         activation: Callable[[Tensor], Tensor] = torch.relu,
     ) -> None:
         super().__init__()
-        if num_branches < 1:
-            raise ValueError(f"num_branches is {num_branches}, but at least one branch is needed")
+        per_axis(num_branches, 1, "num_branches")
         if dims not in (3, 4):
             raise ValueError(f"dims is {dims!r}, but must be 3 (depth, height, width) or 4 (time before them)")
         if kernel_sizes is None:
@@ -86,7 +86,7 @@ class DendriticHypergraph4DConv(nn.Module):
         if dilations is None:
             dilations = [1 if i < 3 else 2 ** (i - 1) for i in range(num_branches)]
         for name, given in (("kernel_sizes", kernel_sizes), ("dilations", dilations)):
-            if len(given) != num_branches:
+            if isinstance(given, Sequence) and len(given) != num_branches:
                 raise ValueError(
                     f"{name} has {len(given)} numbers for {num_branches} branches: num_branches must equal it"
                 )

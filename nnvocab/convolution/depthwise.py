@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from nnvocab.convolution._shared import (
     add_bias,
-    check_groups,
     new_parameters,
     pad_amounts,
     per_axis,
@@ -41,8 +40,7 @@ def depthwise_conv2d(
     Shapes:
         x: (B, C, H, W); weight: (C M, 1, K, K'); bias: (C M,). Returns (B, C M, H', W').
     """
-    channels = x.shape[1] if x.dim() == 4 else weight.shape[0]
-    kernel, strides, dilations, amounts = prepare(x, weight, stride, padding, dilation, channels)
+    kernel, strides, dilations, amounts, channels = _arguments(x, weight, bias, stride, padding, dilation)
     patches = windows(zero_pad(x, amounts), kernel, strides, dilations)  # (B, C, H', W', K, K')
     kernels = weight.view(channels, -1, *kernel)  # (C, M, K, K')
     y = torch.einsum("bcuvij,cmij->bcmuv", patches, kernels).flatten(1, 2)  # (B, C M, H', W')
@@ -59,10 +57,22 @@ def depthwise_conv2d_torch(
     dilation: int | Two = 1,
 ) -> Tensor:
     """The same function by torch's kernel: a grouped convolution with one input channel a group."""
-    channels = x.shape[1] if x.dim() == 4 else weight.shape[0]
-    _, strides, dilations, amounts = prepare(x, weight, stride, padding, dilation, channels)
+    _, strides, dilations, amounts, channels = _arguments(x, weight, bias, stride, padding, dilation)
     x, rest = symmetric(x, amounts)
     return F.conv2d(x, weight, bias, strides, rest, dilations, channels)
+
+
+def _arguments(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int | Two, padding: int | str | Two, dilation: int | Two
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], list[tuple[int, int]], int]:
+    """What ``prepare`` returns for one group a channel, and the number of channels."""
+    channels = x.shape[1] if x.dim() == 4 else 1
+    if weight.dim() == 4 and (weight.shape[1] != 1 or channels < 1 or weight.shape[0] % channels):
+        raise ValueError(
+            f"weight has shape {tuple(weight.shape)}, but (M * {channels}, 1, K, K') is needed: M kernels for each of "
+            f"{channels} channels"
+        )
+    return (*prepare(x, weight, bias, 2, stride, padding, dilation, channels), channels)
 
 
 @entry(
@@ -117,9 +127,8 @@ class DepthwiseConv2d(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        if multiplier < 1:
-            raise ValueError(f"multiplier is {multiplier}, but each channel needs at least 1 kernel")
-        check_groups(channels, channels, 1)
+        per_axis(channels, 1, "channels")
+        per_axis(multiplier, 1, "multiplier")
         self.kernel_size = per_axis(kernel_size, 2, "kernel_size")
         self.stride, self.dilation = per_axis(stride, 2, "stride"), per_axis(dilation, 2, "dilation")
         pad_amounts(padding, self.kernel_size, self.stride, self.dilation)

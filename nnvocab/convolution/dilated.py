@@ -6,7 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvocab.convolution._shared import add_bias, check_groups, check_input, new_parameters, per_axis, zero_pad
+from nnvocab.convolution._shared import (
+    add_bias,
+    check_groups,
+    check_input,
+    check_weights,
+    new_parameters,
+    per_axis,
+    zero_pad,
+)
 from nnvocab.vocabulary import Example, entry
 
 
@@ -21,8 +29,9 @@ def dilated_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, dil
     Shapes:
         x: (B, C, H, W); weight: (O, C, K, K'); bias: (O,). Returns (B, O, H, W).
     """
+    amounts = _amounts(x, weight, bias, dilation)
     H, W = x.shape[2:]
-    x = zero_pad(x, _amounts(x, weight, dilation))
+    x = zero_pad(x, amounts)
     y = 0
     for i in range(weight.shape[2]):
         for j in range(weight.shape[3]):
@@ -33,11 +42,12 @@ def dilated_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, dil
 
 def dilated_conv2d_torch(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, dilation: int = 1) -> Tensor:
     """The same function by torch's kernel, which makes no shifted copies."""
-    padding = [before for before, _ in _amounts(x, weight, dilation)]
+    padding = [before for before, _ in _amounts(x, weight, bias, dilation)]
     return F.conv2d(x, weight, bias, 1, padding, dilation)
 
 
-def _amounts(x: Tensor, weight: Tensor, dilation: int) -> list[tuple[int, int]]:
+def _amounts(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> list[tuple[int, int]]:
+    check_weights(weight, bias, 2)
     check_input(x, 2, weight.shape[1])
     return _even_reach(tuple(weight.shape[2:]), dilation)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -49,10 +50,15 @@ def feature_map_report(model: nn.Sequential, x: Tensor) -> list[FeatureMapRow]:
         A row a layer: name, channels, size, receptive field and jump an axis, parameters, multiply-adds. Where a layer
         mixes all positions (a Linear, an adaptive pooling) or is transposed, the receptive field is None from there on.
 
-    Raises:
-        TypeError: if the model is not an ``nn.Sequential``: in a graph with branches a layer has no single field.
+    Notice:
+        What the statistics of a norm carry from other positions is not counted.
 
-    Source: Dumoulin and Visin 2016, relationship 15, and the rule of :func:`receptive_field`.
+    Raises:
+        TypeError: if the model is not an ``nn.Sequential``, or a layer of it holds layers of its own: in a graph with
+            branches a layer has no single field.
+
+    Source: the equation counts what the sum of :func:`conv2d` multiplies; sizes after Dumoulin and Visin 2016,
+    relationship 15; fields by the rule of :func:`receptive_field`.
 
     >>> row = feature_map_report(nn.Sequential(nn.Conv2d(1, 32, 3)), torch.zeros(1, 1, 28, 28))[0]
     >>> row.channels, row.size, row.receptive_field, row.multiply_adds
@@ -60,35 +66,44 @@ def feature_map_report(model: nn.Sequential, x: Tensor) -> list[FeatureMapRow]:
     """
     if not isinstance(model, nn.Sequential):
         raise TypeError(f"model is a {type(model).__name__}, but an nn.Sequential is needed: layers in a row")
+    layers = _flat(model)
+    for layer in layers:
+        if next(layer.children(), None) is not None:
+            raise TypeError(
+                f"the model holds a {type(layer).__name__} with layers of its own, which may branch: write its parts "
+                f"into an nn.Sequential, in a row"
+            )
     dims, rows = x.dim() - 2, []
     seen: list[list[tuple[int, int, int]]] | None = [[] for _ in range(dims)]
     modes = {module: module.training for module in model.modules()}
     model.eval()
-    with torch.no_grad():
-        for layer in _flat(model):
-            before, x = x.shape, layer(x)
-            window = _window(layer, dims)
-            if getattr(layer, "transposed", False):
-                seen = None
-            elif window is not None and seen is not None:
-                for axis, part in enumerate(window):
-                    seen[axis].append(part)
-            elif x.dim() != dims + 2 or x.shape[2:] != before[2:]:
-                seen = None
-            found = None if seen is None else [receptive_field(axis) for axis in seen]
-            rows.append(
-                FeatureMapRow(
-                    type(layer).__name__,
-                    x.shape[1],
-                    tuple(x.shape[2:]),
-                    None if found is None else tuple(field for field, _ in found),
-                    None if found is None else tuple(jump for _, jump in found),
-                    sum(p.numel() for p in layer.parameters()),
-                    _multiply_adds(layer, before if getattr(layer, "transposed", False) else x.shape),
+    try:
+        with torch.no_grad():
+            for layer in layers:
+                before, x = x.shape, layer(x)
+                window = _window(layer, dims)
+                if getattr(layer, "transposed", False):
+                    seen = None
+                elif window is not None and seen is not None:
+                    for axis, part in enumerate(window):
+                        seen[axis].append(part)
+                elif isinstance(layer, nn.Linear) or x.dim() != dims + 2 or x.shape[2:] != before[2:]:
+                    seen = None
+                found = None if seen is None else [receptive_field(axis) for axis in seen]
+                rows.append(
+                    FeatureMapRow(
+                        type(layer).__name__,
+                        x.shape[1],
+                        tuple(x.shape[2:]),
+                        None if found is None else tuple(field for field, _ in found),
+                        None if found is None else tuple(jump for _, jump in found),
+                        sum(p.numel() for p in layer.parameters()),
+                        _multiply_adds(layer, before if getattr(layer, "transposed", False) else x.shape),
+                    )
                 )
-            )
-    for module, training in modes.items():
-        module.training = training
+    finally:
+        for module, training in modes.items():
+            module.training = training
     return rows
 
 
@@ -105,11 +120,8 @@ def _window(layer: nn.Module, dims: int) -> list[tuple[int, int, int]] | None:
 
 
 def _multiply_adds(layer: nn.Module, shape: tuple[int, ...]) -> int:
-    """Every weight of a kernel is used once a position: of the output, or of the input where it is transposed."""
+    """Every weight is used once a position: of the output, or of the input where the layer is transposed."""
+    if isinstance(layer, nn.Linear):
+        return layer.weight.numel() * math.prod(shape[1:-1])
     weight = getattr(layer, "weight", None)
-    if weight is None or weight.dim() < 2:
-        return 0
-    positions = 1
-    for n in shape[2:]:
-        positions *= n
-    return weight.numel() * positions
+    return 0 if weight is None or not hasattr(layer, "kernel_size") else weight.numel() * math.prod(shape[2:])

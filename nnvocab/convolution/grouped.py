@@ -39,7 +39,7 @@ def grouped_conv2d(
     Shapes:
         x: (B, C, H, W); weight: (O, C / groups, K, K'); bias: (O,). Returns (B, O, H', W').
     """
-    prepare(x, weight, stride, padding, 1, groups)
+    prepare(x, weight, bias, 2, stride, padding, 1, groups)
     shares = zip(x.chunk(groups, dim=1), weight.chunk(groups, dim=0), strict=True)
     y = torch.cat([conv2d(part, kernels, stride=stride, padding=padding) for part, kernels in shares], dim=1)
     return y if bias is None else y + bias[:, None, None]
@@ -55,7 +55,7 @@ def grouped_conv2d_torch(
     padding: int | str | Two = 0,
 ) -> Tensor:
     """The same function by torch's kernel, all groups at once."""
-    _, strides, dilations, amounts = prepare(x, weight, stride, padding, 1, groups)
+    _, strides, dilations, amounts = prepare(x, weight, bias, 2, stride, padding, 1, groups)
     x, rest = symmetric(x, amounts)
     return F.conv2d(x, weight, bias, strides, rest, dilations, groups)
 
@@ -67,11 +67,13 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
         x: (B, C, ...), C a multiple of groups. Returns the same shape.
 
     Raises:
-        ValueError: if groups does not divide the channels.
+        ValueError: if groups does not divide the channels, or x has none.
 
     >>> channel_shuffle(torch.arange(6).view(1, 6), groups=2)
     tensor([[0, 3, 1, 4, 2, 5]])
     """
+    if x.dim() < 2:
+        raise ValueError(f"x has shape {tuple(x.shape)}, but batch and channels are needed: (B, C, ...)")
     if groups < 1 or x.shape[1] % groups:
         raise ValueError(f"{x.shape[1]} channels are not a multiple of groups {groups}: every group has the same share")
     shares = x.unflatten(1, (groups, -1))  # (B, C, ...) -> (B, g, C/g, ...)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from nnvocab.convolution._shared import per_axis
 from nnvocab.vocabulary import Example, entry
 
 AGGREGATES = ("max", "mean", "sum", "attention")
@@ -27,7 +29,8 @@ def hyperedges(
     """Bring a list of hyperedges, or an incidence matrix (N, E), dense or sparse, into one form.
 
     Raises:
-        ValueError: if a member is no node, stands twice in one hyperedge, or the matrix has another number of rows.
+        ValueError: if a member is no node, stands twice in one hyperedge, or the matrix has another number of rows or
+            entries that are not 0 and 1.
 
     >>> hyperedges([[0, 1, 2], [2, 3]], num_nodes=4).edges
     tensor([0, 0, 0, 1, 1])
@@ -39,12 +42,21 @@ def hyperedges(
             raise ValueError(
                 f"the incidence matrix has shape {tuple(members.shape)}, but ({num_nodes}, E) is needed: a row a node"
             )
-        found = members.coalesce().indices() if members.is_sparse else members.nonzero().T
+        members = members.coalesce() if members.is_sparse else members
+        entries = members.values() if members.is_sparse else members
+        if not ((entries == 1) | (entries == 0)).all():
+            raise ValueError("the incidence matrix has entries that are not 0 or 1: a node is a member, or it is not")
+        found = members.indices()[:, entries != 0] if members.is_sparse else members.nonzero().T
         return Hyperedges(found[0].to(device), found[1].to(device), members.shape[1])
+    members = [edge.tolist() if hasattr(edge, "tolist") else edge for edge in members]
     for number, edge in enumerate(members):
-        wrong = [n for n in edge if not 0 <= n < num_nodes]
+        if not isinstance(edge, Sequence):
+            raise ValueError(
+                f"hyperedge {number} is {edge!r}, but must be a list of nodes: [[0, 1, 2]] is one hyperedge"
+            )
+        wrong = [n for n in edge if not (isinstance(n, int) and 0 <= n < num_nodes)]
         if wrong or len(set(edge)) != len(edge):
-            what = f"holds {wrong[0]}, which is no node" if wrong else "holds a node twice"
+            what = f"holds {wrong[0]!r}, which is no node" if wrong else "holds a node twice"
             raise ValueError(f"hyperedge {number} is {list(edge)!r} and {what}: members are 0 to {num_nodes - 1}, once")
     nodes = [n for edge in members for n in edge]
     edges = [e for e, edge in enumerate(members) for _ in edge]
@@ -55,13 +67,15 @@ def hyperedges(
 def line_hyperedges(size: Sequence[int], device: torch.device | None = None) -> Hyperedges:
     """A hyperedge for every line of a grid along every axis: a position of a d-axis grid belongs to d of them.
 
+    Raises:
+        ValueError: if there is no axis, or one without positions.
+
     >>> line_hyperedges((2, 3)).num_edges  # 3 columns and 2 rows
     5
     """
-    count = 1
-    for n in size:
-        count *= n
-    grid = torch.arange(count, device=device).view(*size)
+    if not size or min(size) < 1:
+        raise ValueError(f"size is {tuple(size)}, but a grid needs at least one axis, each with at least one position")
+    grid = torch.arange(math.prod(size), device=device).view(*size)
     nodes, edges, before = [], [], 0
     for axis, n in enumerate(size):
         lines = grid.movedim(axis, -1).reshape(-1, n)  # (lines along this axis, members)
@@ -84,7 +98,11 @@ def hypergraph_pool(x: Tensor, graph: Hyperedges, *, aggregate: str = "mean", sc
 
     Shapes:
         x: (B, N, C); scores: (B, N, heads), heads dividing C. Returns (B, E, C).
+
+    Raises:
+        ValueError: if aggregate is unknown, or x or, with attention, scores do not fit.
     """
+    _check_pool(x, aggregate, scores)
     H = x.new_zeros(x.shape[1], graph.num_edges).index_put((graph.nodes, graph.edges), x.new_ones(()))  # (N, E)
     size = H.sum(0).clamp(min=1).unsqueeze(1)  # (E, 1)
     if aggregate == "sum":
@@ -104,6 +122,7 @@ def hypergraph_pool_sparse(
     x: Tensor, graph: Hyperedges, *, aggregate: str = "mean", scores: Tensor | None = None
 ) -> Tensor:
     """The same function by one pass over the memberships: the incidence matrix is never made."""
+    _check_pool(x, aggregate, scores)
     nodes, edges, E = graph
     members = x.index_select(1, nodes)  # (B, M, C)
     empty = x.new_zeros(x.shape[0], E, x.shape[2])
@@ -124,6 +143,20 @@ def hypergraph_pool_sparse(
         size = x.new_zeros(E).index_add(0, edges, x.new_ones(len(edges)))
         pooled = pooled / size.clamp(min=1).unsqueeze(1)
     return pooled
+
+
+def _check_pool(x: Tensor, aggregate: str, scores: Tensor | None) -> None:
+    if aggregate not in AGGREGATES:
+        raise ValueError(f"aggregate is {aggregate!r}, but must be one of {AGGREGATES}")
+    if x.dim() != 3:
+        raise ValueError(f"x has shape {tuple(x.shape)}, but 3 axes are needed: batch, nodes, channels")
+    fits = scores is not None and scores.dim() == 3 and scores.shape[:2] == x.shape[:2] and scores.shape[2] > 0
+    if aggregate == "attention" and not (fits and x.shape[2] % scores.shape[2] == 0):
+        shape = None if scores is None else tuple(scores.shape)
+        raise ValueError(
+            f"scores have shape {shape}, but attention needs ({x.shape[0]}, {x.shape[1]}, heads), where heads divides "
+            f"the {x.shape[2]} channels"
+        )
 
 
 def hypergraph_spread(messages: Tensor, graph: Hyperedges, num_nodes: int) -> Tensor:
@@ -158,7 +191,7 @@ class HypergraphMessagePassing(nn.Module):
         alpha: the strength α of messages at the start; it is learned.
 
     Shapes:
-        x: (B, N, C); hyperedges: a list of lists of nodes, an incidence matrix (N, E), or :class:`Hyperedges`, shared
+        x: (B, N, C); hyperedges: a list of lists of nodes, an incidence matrix (N, E), or ``Hyperedges``, shared
         by the batch. Returns (B, N, C).
 
     Notice:
@@ -178,7 +211,9 @@ class HypergraphMessagePassing(nn.Module):
         super().__init__()
         if aggregate not in AGGREGATES:
             raise ValueError(f"aggregate is {aggregate!r}, but must be one of {AGGREGATES}")
-        if num_heads < 1 or channels % num_heads:
+        per_axis(channels, 1, "channels")
+        per_axis(num_heads, 1, "num_heads")
+        if channels % num_heads:
             raise ValueError(f"channels {channels} is not a multiple of num_heads {num_heads}: heads share them evenly")
         self.channels, self.aggregate = channels, aggregate
         self.f = nn.Linear(channels, channels)

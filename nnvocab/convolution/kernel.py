@@ -54,10 +54,11 @@ def equivariance_gap(
 
     Notice:
         A kernel that is shared by all positions gives 0 if the padding is circular and the stride is 1. Zero padding
-        leaves a gap at the edges. With stride s only shifts by multiples of s keep the gap at 0.
+        leaves a gap at the edges. With stride s only shifts by multiples of s keep the gap at 0. Where the layer
+        answers 0 everywhere, no relative gap exists and the result is NaN.
 
     Raises:
-        ValueError: if x has no height and width.
+        ValueError: if x or the layer's answer has no height and width to be shifted.
 
     Source: Fukushima 1980, section 2 (the cells of a plane share their connections); Zhang 2019, section 3.
 
@@ -68,6 +69,11 @@ def equivariance_gap(
     if x.dim() != 4:
         raise ValueError(f"x has shape {tuple(x.shape)}, but 4 axes are needed: batch, channels, height, width")
     plain = layer(x)
+    if plain.dim() != 4:
+        raise ValueError(
+            f"the layer's answer has shape {tuple(plain.shape)}, but 4 axes are needed: what is flattened has no "
+            f"height and width to be shifted; measure the layers before it"
+        )
     back = shift if output_shift is None else output_shift
     expected = plain.roll((back, back), (-2, -1))
     actual = layer(x.roll((shift, shift), (-2, -1)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nnvocab.convolution._shared import check_weights
 from nnvocab.convolution.conv2d import conv2d_torch
 from nnvocab.convolution.output_size import conv_output_size
 from nnvocab.vocabulary import Example, entry
@@ -50,13 +51,14 @@ def convolution_matrix(
         the O C K K' weights of the kernels. The transposed matrix is the transposed convolution.
 
     Raises:
-        ValueError: if the kernel spans more than the padded input.
+        ValueError: if the kernel spans more than the padded input, or weight or input_size have other shapes.
 
     Source: Dumoulin and Visin 2016, section 4.1.
 
     >>> convolution_matrix(torch.ones(1, 1, 3, 3), (4, 4)).shape
     torch.Size([4, 16])
     """
+    _check(weight, input_size)
     (rows, columns), (kernel_h, kernel_w) = input_size, weight.shape[2:]
     reads = []  # for each axis: 1 where window u reads input position r with tap i
     for n, k in ((rows, kernel_h), (columns, kernel_w)):
@@ -72,6 +74,13 @@ def convolution_matrix_columns(
     weight: Tensor, input_size: tuple[int, int], *, stride: int = 1, padding: int = 0, dilation: int = 1
 ) -> Tensor:
     """The same matrix column by column: what the convolution makes of each image with a single 1."""
+    _check(weight, input_size)
     size = weight.shape[1] * input_size[0] * input_size[1]
     ones = torch.eye(size, dtype=weight.dtype, device=weight.device).view(size, weight.shape[1], *input_size)
     return conv2d_torch(ones, weight, stride=stride, padding=padding, dilation=dilation).flatten(1).T
+
+
+def _check(weight: Tensor, input_size: tuple[int, int]) -> None:
+    check_weights(weight, None, 2)
+    if not isinstance(input_size, tuple | list) or len(input_size) != 2:
+        raise ValueError(f"input_size is {input_size!r}, but height and width are needed: (28, 28)")

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvocab.convolution._shared import add_bias, new_parameters, per_axis
+from nnvocab.convolution._shared import add_bias, check_groups, new_parameters, per_axis
 from nnvocab.convolution.conv2d import conv2d, conv2d_torch
 from nnvocab.vocabulary import Example, entry
 
@@ -33,7 +33,7 @@ def octave_conv2d(
         high: (B, C', H, W); low: (B, C'', H/2, W/2) or None; to_high: kernels (HH, LH); to_low: kernels (HL, LL);
         biases: (high, low). Returns (B, O', H, W) and (B, O'', H/2, W/2) or None.
     """
-    _check(high, low)
+    _check(high, low, to_high, to_low)
     (hh, lh), (hl, ll), (bias_high, bias_low) = to_high, to_low, biases
     y_high = conv2d(high, hh, padding="same")
     if low is not None:
@@ -56,7 +56,7 @@ def octave_conv2d_torch(
     biases: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> Pair:
     """The same function by torch's kernels; paths with one output and one input size share a convolution."""
-    _check(high, low)
+    _check(high, low, to_high, to_low)
     (hh, lh), (hl, ll), (bias_high, bias_low) = to_high, to_low, biases
     y_high = conv2d_torch(high, hh, bias_high, padding="same")
     if low is not None:
@@ -74,10 +74,18 @@ def octave_multiply_adds(
 ) -> dict[str, int]:
     """Count the multiply-adds of the four paths, their sum, and those of a plain convolution of the same width.
 
+    Raises:
+        ValueError: if a share is not in [0, 1), or a size is odd and so has no half.
+
     >>> count = octave_multiply_adds(64, 64, 3, (32, 32), 0.5, 0.5)
     >>> count["total"] / count["plain"]
     0.4375
     """
+    for name, share in (("alpha_in", alpha_in), ("alpha_out", alpha_out)):
+        if not 0 <= share < 1:
+            raise ValueError(f"{name} is {share}, but must be at least 0 and below 1: a share of the channels")
+    if size[0] % 2 or size[1] % 2:
+        raise ValueError(f"size is {tuple(size)}, but both must be even: the low part has half of each")
     c_low, o_low = int(alpha_in * in_channels), int(alpha_out * out_channels)
     c_high, o_high = in_channels - c_low, out_channels - o_low
     fine = kernel_size**2 * size[0] * size[1]
@@ -87,15 +95,27 @@ def octave_multiply_adds(
     return {**paths, "total": sum(paths.values()), "plain": in_channels * out_channels * fine}
 
 
-def _check(high: Tensor, low: Tensor | None) -> None:
+def _check(
+    high: Tensor,
+    low: Tensor | None,
+    to_high: tuple[Tensor, Tensor | None],
+    to_low: tuple[Tensor | None, Tensor | None],
+) -> None:
     if high.dim() != 4 or high.shape[2] % 2 or high.shape[3] % 2:
         raise ValueError(
             f"the high part has shape {tuple(high.shape)}, but (B, C, H, W) with even H and W is needed: the low part "
             f"has half of each"
         )
+    if low is None:
+        return
     half = (high.shape[2] // 2, high.shape[3] // 2)
-    if low is not None and tuple(low.shape[2:]) != half:
-        raise ValueError(f"the low part has shape {tuple(low.shape)}, but its height and width must be {half}")
+    if low.dim() != 4 or low.shape[0] != high.shape[0] or tuple(low.shape[2:]) != half:
+        raise ValueError(
+            f"the low part has shape {tuple(low.shape)}, but ({high.shape[0]}, C, {half[0]}, {half[1]}) is needed: the "
+            f"batch of the high part, and half its height and width, which must be {half}"
+        )
+    if to_high[1] is None or (to_low[0] is not None and to_low[1] is None):
+        raise ValueError("a low part is given, but the kernels that read it (LH, and LL for a low output) are missing")
 
 
 @entry(
@@ -154,6 +174,7 @@ class OctaveConv2d(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        check_groups(in_channels, out_channels, 1)
         for name, share, channels in (
             ("alpha_in", alpha_in, in_channels),
             ("alpha_out", alpha_out, out_channels),

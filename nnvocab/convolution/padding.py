@@ -83,9 +83,13 @@ def _amounts(x: Tensor, padding: int | Sequence[int], mode: str) -> list[int]:
     sizes = list(x.shape[2:])
     if not 1 <= len(sizes) <= 3:
         raise ValueError(f"x has shape {tuple(x.shape)}, but batch, channels and one to three more axes are needed")
-    amounts = [padding] * len(sizes) if isinstance(padding, int) else list(padding)
-    if len(amounts) != len(sizes) or any(p < 0 for p in amounts):
-        raise ValueError(f"padding is {padding!r}, but one number of at least 0, or {len(sizes)} of them, are needed")
+    amounts = list(padding) if isinstance(padding, Sequence) else [padding] * len(sizes)
+    if len(amounts) != len(sizes) or not all(isinstance(p, int) and p >= 0 for p in amounts):
+        raise ValueError(
+            f"padding is {padding!r}, but a whole number of at least 0, or {len(sizes)} of them, are needed"
+        )
+    if 0 in sizes:
+        raise ValueError(f"x has shape {tuple(x.shape)}: an axis without positions has nothing to be padded")
     limit = {"reflect": -1, "circular": 0}.get(mode)
     for n, p in zip(sizes, amounts, strict=True):
         if limit is not None and p > n + limit:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvocab.convolution._shared import add_bias, check_groups, check_input, new_parameters
+from nnvocab.convolution._shared import add_bias, check_groups, check_input, check_weights, new_parameters
 from nnvocab.vocabulary import Example, entry
 
 
@@ -19,15 +19,22 @@ def pointwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
     Shapes:
         x: (B, C, H, W); weight: (O, C, 1, 1); bias: (O,). Returns (B, O, H, W).
     """
-    check_input(x, 2, weight.shape[1])
+    _check(x, weight, bias)
     y = torch.einsum("bcuv,oc->bouv", x, weight[:, :, 0, 0])
     return add_bias(y, bias)
 
 
 def pointwise_conv2d_torch(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The same function by torch's kernel."""
-    check_input(x, 2, weight.shape[1])
+    _check(x, weight, bias)
     return F.conv2d(x, weight, bias)
+
+
+def _check(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    check_weights(weight, bias, 2)
+    if tuple(weight.shape[2:]) != (1, 1):
+        raise ValueError(f"weight has shape {tuple(weight.shape)}, but (O, C, 1, 1) is needed: one tap, no neighbours")
+    check_input(x, 2, weight.shape[1])
 
 
 @entry(

@@ -37,14 +37,15 @@ def receptive_field(layers: Sequence[tuple[int, int, int]]) -> tuple[int, int]:
     Raises:
         ValueError: if a layer is not three whole numbers of at least 1.
 
-    Source: Luo et al. 2016, section 2, who also show that the outer part of it counts for little.
+    Source: Araujo et al. 2019, with d(k - 1) + 1 for the span of a dilated kernel; Luo et al. 2016, section 2, show
+    that the outer part of the field counts for little.
 
     >>> receptive_field([(3, 1, 1), (3, 1, 2), (3, 1, 4)])
     (15, 1)
     """
     field, jump = 1, 1
     for number, layer in enumerate(layers):
-        if len(layer) != 3 or any(not isinstance(v, int) or v < 1 for v in layer):
+        if not isinstance(layer, Sequence) or len(layer) != 3 or any(not isinstance(v, int) or v < 1 for v in layer):
             raise ValueError(f"layer {number} is {layer!r}, but needs (kernel_size, stride, dilation), each at least 1")
         kernel_size, stride, dilation = layer
         field += dilation * (kernel_size - 1) * jump
@@ -63,7 +64,7 @@ def measured_receptive_field(model: Callable[[Tensor], Tensor], x: Tensor) -> tu
         The extent along each axis, and the gradient's magnitude summed over batch and channels, of shape (sizes).
 
     Raises:
-        ValueError: if the output does not depend on the input.
+        ValueError: if the output does not depend on the input, or has no positions of which one is in the middle.
 
     >>> measured_receptive_field(torch.nn.Conv1d(1, 1, 3, dilation=2), torch.randn(1, 1, 11))[0]
     (5,)
@@ -71,6 +72,11 @@ def measured_receptive_field(model: Callable[[Tensor], Tensor], x: Tensor) -> tu
     with torch.enable_grad():
         x = x.detach().clone().requires_grad_()
         y = model(x)
+        if y.dim() < 3:
+            raise ValueError(
+                f"the output has shape {tuple(y.shape)}, but batch, channels and positions are needed: measure the "
+                f"layers before it is flattened"
+            )
         middle = tuple(n // 2 for n in y.shape[2:])
         (gradient,) = torch.autograd.grad(y[(..., *middle)].sum(), x)
     strength = gradient.abs().sum(dim=(0, 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nnvocab.convolution._shared import check_input, check_weights
 from nnvocab.convolution.conv2d import conv2d_torch
 from nnvocab.convolution.depthwise import DepthwiseConv2d, depthwise_conv2d_torch
 from nnvocab.convolution.pointwise import PointwiseConv2d, pointwise_conv2d_torch
@@ -25,6 +26,7 @@ def separable_conv2d(
     Shapes:
         x: (B, C, H, W); depthwise: (C M, 1, K, K'); pointwise: (O, C M, 1, 1). Returns (B, O, H', W').
     """
+    _check(x, depthwise, pointwise)
     spatial = depthwise.view(x.shape[1], -1, *depthwise.shape[2:])  # (C, M, K, K')
     mixing = pointwise.view(pointwise.shape[0], *spatial.shape[:2])  # (O, C, M)
     full = torch.einsum("ocm,cmij->ocij", mixing, spatial)  # (O, C, K, K')
@@ -35,7 +37,21 @@ def separable_conv2d_factored(
     x: Tensor, depthwise: Tensor, pointwise: Tensor, *, stride: int | Two = 1, padding: int | str | Two = 0
 ) -> Tensor:
     """The same function factor by factor: the full kernels are never made, nor paid for."""
+    _check(x, depthwise, pointwise)
     return pointwise_conv2d_torch(depthwise_conv2d_torch(x, depthwise, stride=stride, padding=padding), pointwise)
+
+
+def _check(x: Tensor, depthwise: Tensor, pointwise: Tensor) -> None:
+    """Refuse kernels that do not follow each other; the two convolutions check the rest."""
+    check_weights(depthwise, None, 2)
+    check_weights(pointwise, None, 2)
+    check_input(x, 2, x.shape[1] if x.dim() == 4 else 0)
+    C, maps = x.shape[1], depthwise.shape[0]
+    if C < 1 or maps % C or depthwise.shape[1] != 1 or tuple(pointwise.shape[1:]) != (maps, 1, 1):
+        raise ValueError(
+            f"depthwise has shape {tuple(depthwise.shape)} and pointwise {tuple(pointwise.shape)}, but for {C} "
+            f"channels ({C} * M, 1, K, K') and (O, {C} * M, 1, 1) are needed: the second reads what the first gives"
+        )
 
 
 @entry(

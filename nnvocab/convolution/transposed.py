@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvocab.convolution._shared import add_bias, check_groups, check_input, new_parameters, per_axis
+from nnvocab.convolution._shared import add_bias, check_groups, check_input, check_weights, new_parameters, per_axis
 from nnvocab.convolution.output_size import conv_transpose_output_size
 from nnvocab.vocabulary import Example, entry
 
@@ -35,7 +35,7 @@ def conv_transpose2d(
     Shapes:
         x: (B, C, H, W); weight: (C, O, K, K'); bias: (O,). Returns (B, O, H', W').
     """
-    s, p, d, q, size = _arguments(x, weight, stride, padding, output_padding, dilation)
+    s, p, d, q, size = _arguments(x, weight, bias, stride, padding, output_padding, dilation)
     (H, W), (kernel_h, kernel_w) = x.shape[2:], weight.shape[2:]
     full = x.new_zeros(x.shape[0], weight.shape[1], size[0] + 2 * p[0], size[1] + 2 * p[1])  # (B, O, H'+2p, W'+2p)
     for i in range(kernel_h):
@@ -59,13 +59,20 @@ def conv_transpose2d_torch(
     dilation: int | Two = 1,
 ) -> Tensor:
     """The same function by torch's kernel, which adds up every output value once."""
-    s, p, d, q, _ = _arguments(x, weight, stride, padding, output_padding, dilation)
+    s, p, d, q, _ = _arguments(x, weight, bias, stride, padding, output_padding, dilation)
     return F.conv_transpose2d(x, weight, bias, s, p, q, 1, d)
 
 
 def _arguments(
-    x: Tensor, weight: Tensor, stride: int | Two, padding: int | Two, output_padding: int | Two, dilation: int | Two
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int | Two,
+    padding: int | Two,
+    output_padding: int | Two,
+    dilation: int | Two,
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...], list[int]]:
+    check_weights(weight, bias, 2, weight.shape[1] if weight.dim() == 4 else None)
     check_input(x, 2, weight.shape[0])
     s, d = per_axis(stride, 2, "stride"), per_axis(dilation, 2, "dilation")
     p, q = per_axis(padding, 2, "padding", 0), per_axis(output_padding, 2, "output_padding", 0)
@@ -116,7 +123,7 @@ class TransposedConv2d(nn.Module):
     Raises:
         ValueError: if output_padding is not below stride or dilation, nothing remains, or the input does not fit.
 
-    Source: Zeiler et al. 2010, section 3; as a transpose, Dumoulin and Visin 2016, section 4.
+    Source: Zeiler et al. 2010, section 2; as a transpose, Dumoulin and Visin 2016, section 4.
 
     >>> TransposedConv2d(8, 3, kernel_size=4, stride=2, padding=1)(torch.zeros(1, 8, 7, 7)).shape
     torch.Size([1, 3, 14, 14])
@@ -139,8 +146,11 @@ class TransposedConv2d(nn.Module):
         super().__init__()
         check_groups(in_channels, out_channels, 1)
         self.kernel_size = per_axis(kernel_size, 2, "kernel_size")
-        self.stride, self.padding, self.output_padding = stride, padding, output_padding
-        self.dilation = dilation
+        self.stride, self.dilation = per_axis(stride, 2, "stride"), per_axis(dilation, 2, "dilation")
+        self.padding = per_axis(padding, 2, "padding", 0)
+        self.output_padding = per_axis(output_padding, 2, "output_padding", 0)
+        for s, d, q in zip(self.stride, self.dilation, self.output_padding, strict=True):
+            conv_transpose_output_size(1, 1, stride=s, output_padding=q, dilation=d)  # refuses what never fits
         shape = (in_channels, out_channels, *self.kernel_size)
         self.weight, self.bias = new_parameters(shape, out_channels, bias)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnvocab.layers.lora import named_targets, replace_module
+from nnvocab.layers.lora_linear import LINEAR
 from nnvocab.vocabulary import Example, entry
 
 
@@ -106,21 +108,21 @@ class AdapterModel(nn.Module):
 
     Args:
         model: the model; it is changed in place and frozen.
-        target_modules: names, or ends of names, of ``nn.Linear`` layers behind which an adapter stands: the last of
-            attention and the last of the feed-forward layer, before the residual sum.
+        target_modules: names, or ends of names, of linear layers behind which an adapter stands: the last of attention
+            and the last of the feed-forward layer, before the residual sum.
         adapter_size: width of every bottleneck.
         tasks: names of the tasks; the first is active at the start.
 
     Shapes:
-        As the model's: the inputs are handed on as they are.
+        As the model's: the inputs, named ones too, are handed on as they are.
 
     Raises:
         ValueError: if a target names nothing, or there is no task or no such task.
-        TypeError: if a target is no ``nn.Linear``.
+        TypeError: if a target is no linear layer, or the targets are one string.
 
     >>> model = AdapterModel(nn.Sequential(nn.Linear(8, 8), nn.ReLU()), ["0"], adapter_size=2, tasks=["a", "b"])
     >>> model.switch("b")
-    >>> sum(p.numel() for p in model.parameters() if p.requires_grad)
+    >>> model.trainable_parameters()
     42
     """
 
@@ -139,8 +141,8 @@ class AdapterModel(nn.Module):
         model.requires_grad_(False)
         for name in names:
             base = model.get_submodule(name)
-            if not isinstance(base, nn.Linear):
-                raise TypeError(f"{name!r} is a {type(base).__name__}; an adapter needs the width of an nn.Linear")
+            if not isinstance(base, LINEAR):
+                raise TypeError(f"{name!r} is a {type(base).__name__}; an adapter needs the width of a linear layer")
             like = base.weight
             made = {task: Adapter(base.out_features, adapter_size).to(like.device, like.dtype) for task in tasks}
             replace_module(model, name, Adapted(base, made))
@@ -149,8 +151,8 @@ class AdapterModel(nn.Module):
 
     def switch(self, task: str | None) -> None:
         """Make one task active and the only one that is trained; None takes all adapters out."""
-        if task is not None and task not in self.tasks:
-            raise ValueError(f"there is no task {task!r}; the tasks are {', '.join(self.tasks)}")
+        if task is not None:
+            self._check(task)
         self.active = task
         for name in self.adapted:
             place = self.model.get_submodule(name)
@@ -158,10 +160,19 @@ class AdapterModel(nn.Module):
             for key, adapter in place.tasks.items():
                 adapter.requires_grad_(key == task)
 
+    def _check(self, task: str) -> None:
+        if task not in self.tasks:
+            raise ValueError(f"there is no task {task!r}; the tasks are {', '.join(self.tasks)}")
+
+    def trainable_parameters(self) -> int:
+        """Count the numbers that are trained: those of the active task's adapters."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
     def adapter_state_dict(self, task: str) -> dict[str, Tensor]:
         """Return the weights of one task's adapters and nothing else."""
+        self._check(task)
         inside = f".tasks.{task}."
         return {n: p.detach().clone() for n, p in self.model.named_parameters() if inside in n}
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.model(*inputs)
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        return self.model(*inputs, **named)

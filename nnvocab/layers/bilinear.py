@@ -74,7 +74,7 @@ class Bilinear(nn.Module):
         other. It has K I J weights, which is much: see the low-rank layer.
 
     Raises:
-        ValueError: if a width does not fit, or the other axes of the two inputs differ.
+        ValueError: if a width is below 1 or does not fit, or the other axes of the two inputs differ.
 
     Source: Tenenbaum and Freeman 2000, equation 1 (symmetric model).
 
@@ -84,6 +84,11 @@ class Bilinear(nn.Module):
 
     def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__()
+        if min(in1_features, in2_features, out_features) < 1:
+            raise ValueError(
+                f"in1_features {in1_features}, in2_features {in2_features} and out_features {out_features} must be at "
+                f"least 1"
+            )
         self.in1_features, self.in2_features = in1_features, in2_features
         bound = 1 / math.sqrt(in1_features)  # as torch draws it
         self.weight = nn.Parameter(torch.empty(out_features, in1_features, in2_features).uniform_(-bound, bound))

@@ -101,7 +101,7 @@ class CapsuleNetwork(nn.Module):
         longest. The lengths need not sum to 1: two things may be there at once.
 
     Raises:
-        ValueError: if the picture does not fit, or is too small for two convolutions.
+        ValueError: if the picture does not fit, has no three sizes, or is too small for two convolutions.
 
     Source: Sabour et al. 2017, section 4 (there 28 x 28 pixels, kernels of 9, 256 maps and 32 kinds of width 8).
 
@@ -124,9 +124,11 @@ class CapsuleNetwork(nn.Module):
         num_iterations: int = 3,
     ) -> None:
         super().__init__()
+        if len(image_shape) != 3:
+            raise ValueError(f"image_shape is {tuple(image_shape)}, but must be (channels, height, width)")
         self.image_shape, self.primary_dim = tuple(image_shape), primary_dim
         self.places = tuple((side - 2 * (kernel_size - 1) - 1) // 2 + 1 for side in image_shape[1:])
-        if min(self.places) < 1 or min(image_shape[1:]) < 2 * kernel_size - 1:
+        if min(self.places) < 1:
             raise ValueError(
                 f"pictures of {image_shape[1]} x {image_shape[2]} are too small for two convolutions with kernel_size "
                 f"{kernel_size}: at least {2 * kernel_size - 1} pixels a side are needed"

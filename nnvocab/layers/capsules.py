@@ -29,6 +29,14 @@ def squash(s: Tensor, *, dim: int = -1, eps: float = 1e-8) -> Tensor:
     return s * (square / (1 + square) * (square + eps).rsqrt())
 
 
+def check_votes(votes: Tensor, num_iterations: int) -> None:
+    """Refuse votes that are not (B, I, J, D), and routing without a round."""
+    if votes.ndim != 4:
+        raise ValueError(f"votes has shape {tuple(votes.shape)}, but needs (batch, parts, wholes, width)")
+    if num_iterations < 1:
+        raise ValueError(f"num_iterations is {num_iterations}, but routing needs at least 1 round")
+
+
 def route(votes: Tensor, num_iterations: int = 3) -> tuple[Tensor, Tensor]:
     r"""Let each part send its votes to the wholes that agree with them.
 
@@ -50,8 +58,12 @@ def route(votes: Tensor, num_iterations: int = 3) -> tuple[Tensor, Tensor]:
         The softmax runs over the wholes j: each part shares itself out, and its couplings sum to 1. A softmax over
         the parts would let a whole be built from a fixed amount of parts, present or not.
 
+    Raises:
+        ValueError: if votes have other axes, or there is no round.
+
     Source: Sabour et al. 2017, procedure 1.
     """
+    check_votes(votes, num_iterations)
     logits = torch.zeros_like(votes[..., 0])  # b: (B, I, J)
     for step in range(num_iterations):
         couplings = logits.softmax(dim=2)
@@ -63,6 +75,7 @@ def route(votes: Tensor, num_iterations: int = 3) -> tuple[Tensor, Tensor]:
 
 def route_batched(votes: Tensor, num_iterations: int = 3) -> tuple[Tensor, Tensor]:
     """The same function by batched products, which never store the votes times their couplings."""
+    check_votes(votes, num_iterations)
     by_whole = votes.transpose(1, 2)  # (B, J, I, D)
     logits = by_whole.new_zeros(by_whole.shape[:3])  # (B, J, I)
     for step in range(num_iterations):
@@ -128,7 +141,7 @@ class CapsuleLayer(nn.Module):
         u: (B, I, in_dim). Returns the wholes (B, J, D); with ``need_couplings`` also the couplings (B, I, J).
 
     Raises:
-        ValueError: if there is no round of routing, or the input does not fit.
+        ValueError: if a size is below 1, there is no round of routing, or the input does not fit.
 
     Source: Sabour et al. 2017, section 2.
 
@@ -140,6 +153,11 @@ class CapsuleLayer(nn.Module):
         self, in_capsules: int, out_capsules: int, in_dim: int, out_dim: int, *, num_iterations: int = 3
     ) -> None:
         super().__init__()
+        if min(in_capsules, out_capsules, in_dim, out_dim) < 1:
+            raise ValueError(
+                f"in_capsules {in_capsules}, out_capsules {out_capsules}, in_dim {in_dim} and out_dim {out_dim} must be "
+                f"at least 1"
+            )
         if num_iterations < 1:
             raise ValueError(f"num_iterations is {num_iterations}, but routing needs at least 1 round")
         self.num_iterations = num_iterations

@@ -29,6 +29,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 """Name -> bend. ``scaled_relu`` is 1.1 max(0, x); ``leaky_relu`` has the slope 0.01 below 0."""
 
 
+def read_activation(activation: str) -> Callable[[Tensor], Tensor]:
+    """Look up a bend; raise a ValueError that lists them if there is none of this name."""
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation is {activation!r}, but must be one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[activation]
+
+
 def dense(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: str = "relu") -> Tensor:
     r"""Bend the weighted sums, as the equation is written.
 
@@ -38,12 +45,12 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: 
     Shapes:
         x: (..., I); weight: (O, I); bias: (O,). Returns (..., O).
     """
-    return ACTIVATIONS[activation](linear(x, weight, bias))
+    return read_activation(activation)(linear(x, weight, bias))
 
 
 def dense_torch(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: str = "relu") -> Tensor:
     """The same function with one matrix product."""
-    return ACTIVATIONS[activation](linear_torch(x, weight, bias))
+    return read_activation(activation)(linear_torch(x, weight, bias))
 
 
 @entry(
@@ -86,8 +93,7 @@ class Dense(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, activation: str = "relu", bias: bool = True) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}, but must be one of {', '.join(ACTIVATIONS)}")
+        read_activation(activation)
         self.in_features, self.out_features, self.activation = in_features, out_features, activation
         self.weight, self.bias = new_linear_parameters(in_features, out_features, bias)
 

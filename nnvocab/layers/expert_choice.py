@@ -143,12 +143,14 @@ class ExpertChoice(nn.Module):
 
     def capacity(self, tokens: int) -> int:
         """Count the tokens k that each expert takes out of so many."""
-        return min(tokens, math.ceil(tokens * self.capacity_factor / self.num_experts))
+        taken = tokens * self.capacity_factor / self.num_experts
+        return min(tokens, math.ceil(taken - 1e-9 * taken))  # a product like 1.1 * 10 is a little too large
 
     def forward(self, x: Tensor, *, need_routing: bool = False) -> Tensor | tuple[Tensor, ExpertChoices]:
         if x.ndim < 2 or x.shape[-1] != self.embed_dim:
             raise ValueError(f"x has shape {tuple(x.shape)}, but this layer needs (..., positions, {self.embed_dim})")
-        groups = x.reshape(-1, x.shape[-2] if self.per_sequence else x.shape[:-1].numel(), self.embed_dim)  # (G, N, C)
+        G = x.shape[:-2].numel() if self.per_sequence else 1
+        groups = x.reshape(G, x.shape[:-1].numel() // max(1, G), self.embed_dim)  # (G, N, C)
         logits = self.score(groups)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         affinity = logits.softmax(dim=-1).transpose(1, 2)  # over experts; (G, N, E) -> (G, E, N)

@@ -42,7 +42,7 @@ def mix_experts(
             seated[e] += 1
             gate, up = (gate_up[e] @ x[n]).chunk(2)  # (2F,) -> two of (F,)
             y[n] = y[n] + weights[n, j] * (down[e] @ (F.silu(gate) * up))
-    return torch.stack(y)
+    return torch.stack(y) if y else torch.zeros_like(x)
 
 
 def mix_experts_grouped(
@@ -133,60 +133,65 @@ class _SwiGLUGroups(torch.autograd.Function):
         hidden = x.new_empty(len(x) if recorded else max(lengths), gate_up.shape[1])
         start = 0
         for e, length in enumerate(lengths):
-            rows = slice(start, start := start + length)
-            here = hidden[rows] if recorded else hidden[:length]  # (M_e, 2F)
-            torch.mm(x[rows], gate_up[e].T, out=here)
+            inner = hidden.narrow(0, start if recorded else 0, length)  # (M_e, 2F)
+            outer = y.narrow(0, start, length)  # (M_e, C)
+            torch.mm(x.narrow(0, start, length), gate_up.select(0, e).T, out=inner)
             if gate_up_bias is not None:
-                here += gate_up_bias[e]
-            gate, up = here.chunk(2, dim=-1)
+                inner.add_(gate_up_bias.select(0, e))
+            gate, up = inner.chunk(2, dim=-1)
             act = F.silu(gate).mul_(up)  # (M_e, F)
             if keep is not None:
-                act *= keep[rows]
-            torch.mm(act, down[e].T, out=y[rows])
+                act.mul_(keep.narrow(0, start, length))
+            torch.mm(act, down.select(0, e).T, out=outer)
             if down_bias is not None:
-                y[rows] += down_bias[e]
+                outer.add_(down_bias.select(0, e))
+            start += length
         return y, hidden
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        x, gate_up, down, gate_up_bias, down_bias, keep, ctx.lengths, _ = inputs
-        ctx.biases = gate_up_bias, down_bias
+        *given, ctx.lengths, _ = inputs
         ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, gate_up, down, keep, output[1])
+        ctx.save_for_backward(*given, output[1])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
         if grad is None:
             return (None,) * 8
-        x, gate_up, down, keep, hidden = ctx.saved_tensors
-        grad = grad.contiguous()
-        like = (x, gate_up, down, *ctx.biases)
-        grads = [torch.empty_like(t) if t is not None and ctx.needs_input_grad[i] else None for i, t in enumerate(like)]
+        *given, keep, hidden = ctx.saved_tensors
+        x, gate_up, down = given[:3]
+        grad, width = grad.contiguous(), down.shape[2]
+        grads = [
+            torch.empty_like(t) if t is not None and wanted else None
+            for t, wanted in zip(given, ctx.needs_input_grad, strict=False)
+        ]
         grad_x, grad_gate_up, grad_down, grad_gate_up_bias, grad_down_bias = grads
         start = 0
         for e, length in enumerate(ctx.lengths):
-            rows = slice(start, start := start + length)
-            gate, up = hidden[rows].chunk(2, dim=-1)
-            open_gate = F.silu(gate)
-            back = grad[rows] @ down[e]  # (M_e, F)
+            rows, outer, inner = (t.narrow(0, start, length) for t in (x, grad, hidden))
+            gate, up = inner.chunk(2, dim=-1)
+            open_gate, back = F.silu(gate), outer @ down.select(0, e)  # (M_e, F)
             if keep is not None:
-                back *= keep[rows]
+                back.mul_(keep.narrow(0, start, length))
             if grad_down is not None:
-                act = open_gate * up if keep is None else open_gate * up * keep[rows]
-                torch.mm(grad[rows].T, act, out=grad_down[e])
+                act = open_gate * up
+                if keep is not None:
+                    act.mul_(keep.narrow(0, start, length))
+                torch.mm(outer.T, act, out=grad_down.select(0, e))
             if grad_down_bias is not None:
-                torch.sum(grad[rows], dim=0, out=grad_down_bias[e])
-            grad_hidden = torch.empty_like(hidden[rows])  # (M_e, 2F)
-            torch.mul(back, open_gate, out=grad_hidden[:, down.shape[2] :])
-            torch.ops.aten.silu_backward(back.mul_(up), gate, grad_input=grad_hidden[:, : down.shape[2]])
+                torch.sum(outer, dim=0, out=grad_down_bias.select(0, e))
+            grad_inner = torch.empty_like(inner)  # (M_e, 2F)
+            torch.mul(back, open_gate, out=grad_inner.narrow(1, width, width))
+            torch.ops.aten.silu_backward(back.mul_(up), gate, grad_input=grad_inner.narrow(1, 0, width))
             if grad_gate_up is not None:
-                torch.mm(grad_hidden.T, x[rows], out=grad_gate_up[e])
+                torch.mm(grad_inner.T, rows, out=grad_gate_up.select(0, e))
             if grad_gate_up_bias is not None:
-                torch.sum(grad_hidden, dim=0, out=grad_gate_up_bias[e])
+                torch.sum(grad_inner, dim=0, out=grad_gate_up_bias.select(0, e))
             if grad_x is not None:
-                torch.mm(grad_hidden, gate_up[e], out=grad_x[rows])
+                torch.mm(grad_inner, gate_up.select(0, e), out=grad_x.narrow(0, start, length))
+            start += length
         return *grads, None, None, None
 
 

@@ -72,7 +72,10 @@ def gated_linear_fused(
     activation: str = "sigmoid",
 ) -> Tensor:
     """The same function with both projections in one product, the way ``torch.nn.functional.glu`` wants them."""
-    joined = None if bias is None or gate_bias is None else torch.cat([bias, gate_bias])
+    joined = None
+    if bias is not None or gate_bias is not None:
+        like = weight.new_zeros(len(weight))
+        joined = torch.cat([like if bias is None else bias, like if gate_bias is None else gate_bias])
     both = F.linear(x, torch.cat([weight, gate_weight]), joined)  # (..., 2 O)
     if activation in ("sigmoid", "glu"):
         return F.glu(both, dim=-1)
@@ -84,7 +87,9 @@ def gated_width(d_ff: int, *, multiple_of: int = 1) -> int:
     r"""Shrink the width of a feed-forward block so that a third matrix costs nothing.
 
     .. math::
-        d_{ff}' = \Big\lceil \tfrac{2}{3} d_{ff} / m \Big\rceil m
+        d_{ff}' = \Big\lceil \big\lfloor \tfrac{2}{3} d_{ff} \big\rfloor / m \Big\rceil m
+
+    but m at least.
 
     Args:
         d_ff: the hidden width of the plain block with two matrices, usually 4 times the model's.
@@ -100,7 +105,7 @@ def gated_width(d_ff: int, *, multiple_of: int = 1) -> int:
     """
     if d_ff < 1 or multiple_of < 1:
         raise ValueError(f"d_ff is {d_ff} and multiple_of {multiple_of}; both must be at least 1")
-    return math.ceil(int(2 * d_ff / 3) / multiple_of) * multiple_of
+    return max(1, math.ceil(2 * d_ff // 3 / multiple_of)) * multiple_of
 
 
 @entry(
@@ -145,10 +150,13 @@ class GatedLinear(nn.Module):
     def __init__(self, in_features: int, out_features: int, activation: str = "sigmoid", bias: bool = True) -> None:
         super().__init__()
         read_gate(activation)
-        self.in_features, self.activation = in_features, activation
+        self.in_features, self.out_features, self.activation = in_features, out_features, activation
         self.weight, self.bias = new_linear_parameters(in_features, out_features, bias)
         self.gate_weight, self.gate_bias = new_linear_parameters(in_features, out_features, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         check_width(x, self.in_features)
         return gated_linear(x, self.weight, self.gate_weight, self.bias, self.gate_bias, activation=self.activation)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, {self.activation!r}, bias={self.bias is not None}"

@@ -71,7 +71,7 @@ class GLUFeedForward(nn.Module):
         loads into every other.
 
     Raises:
-        ValueError: if the activation is not one of those, or x is not C wide.
+        ValueError: if the activation is not one of those, a width is below 1, or x is not C wide.
 
     Source: Shazeer 2020, equations 5 and 6.
 
@@ -89,6 +89,8 @@ class GLUFeedForward(nn.Module):
     ) -> None:
         super().__init__()
         self.gate_function = read_gate(activation)
+        if d_model < 1 or (d_ff is not None and d_ff < 1):
+            raise ValueError(f"d_model is {d_model} and d_ff {d_ff}; both must be at least 1, or d_ff None")
         self.d_model, self.d_ff, self.activation = (
             d_model,
             gated_width(4 * d_model) if d_ff is None else d_ff,

@@ -90,6 +90,8 @@ def source_letters(package: str = "sklearn", file: str = "linear_model/_ridge.py
 
 def letter_windows(ids: Tensor, count: int, length: int, generator: torch.Generator) -> Tensor:
     """Draw windows of a text: (count, length)."""
+    if len(ids) <= length:
+        raise ValueError(f"the text has {len(ids)} letters, but windows of {length} need more than that")
     starts = torch.randint(len(ids) - length, (count, 1), generator=generator)
     return ids[starts + torch.arange(length)]
 

@@ -59,9 +59,12 @@ def load_balancing_loss(probs: Tensor, experts: Tensor) -> Tensor:
         probs: (N, E); experts: (N, k). Returns a number.
 
     Notice:
-        Counting has no gradient: the loss pushes the probabilities :math:`P_e` down where the count :math:`f_e` is
-        high. Even shares or even probabilities are enough for the value 1. Dividing the counts by N alone, as some
-        libraries do, makes the balanced value k.
+        Without any token it is 0. Counting has no gradient: the loss pushes the probabilities :math:`P_e` down where
+        the count :math:`f_e` is high. Even shares or even probabilities are enough for the value 1. Dividing the
+        counts by N alone, as some libraries do, makes the balanced value k.
+
+    Raises:
+        ValueError: if probs and experts are not of the same tokens.
 
     Source: Fedus et al. 2022, equations 4 to 6 (there with k = 1); add it with a weight of 0.01.
 
@@ -69,8 +72,14 @@ def load_balancing_loss(probs: Tensor, experts: Tensor) -> Tensor:
     >>> load_balancing_loss(even, torch.tensor([[0], [1], [2], [3]]))
     tensor(1.)
     """
-    share = expert_shares(experts, probs.shape[-1]).to(probs.dtype)  # (E,)
-    return probs.shape[-1] * (share * probs.reshape(-1, probs.shape[-1]).mean(dim=0)).sum()
+    if probs.ndim != 2 or experts.ndim != 2 or len(probs) != len(experts):
+        raise ValueError(
+            f"probs has shape {tuple(probs.shape)} and experts {tuple(experts.shape)}, but (tokens, experts) and "
+            f"(tokens, choices) are needed; flatten the batch and the positions of both"
+        )
+    N, E = probs.shape
+    share = expert_shares(experts, E).to(probs.dtype)  # (E,)
+    return E * (share * probs.sum(dim=0)).sum() / max(1, N)
 
 
 def router_z_loss(logits: Tensor) -> Tensor:
@@ -83,11 +92,12 @@ def router_z_loss(logits: Tensor) -> Tensor:
         logits: the router's logits :math:`h`.
 
     Shapes:
-        logits: (..., E). Returns a number.
+        logits: (..., E). Returns a number, 0 if there is no token.
 
     Source: Zoph et al. 2022, equation 5; add it with a weight of 0.001.
 
     >>> router_z_loss(torch.zeros(3, 1))
     tensor(0.)
     """
-    return logits.logsumexp(dim=-1).square().mean()
+    squares = logits.logsumexp(dim=-1).square()  # (...,)
+    return squares.sum() / max(1, squares.numel())

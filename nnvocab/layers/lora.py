@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nnvocab.layers.lora_linear import LoRALinear
+from nnvocab.layers.lora_linear import LINEAR, LoRALinear
 from nnvocab.vocabulary import Example, entry
 
 
@@ -16,8 +16,13 @@ def named_targets(model: nn.Module, targets: Sequence[str]) -> list[str]:
     """List the modules whose name is a target or ends in ``.target``, in the order of the model.
 
     Raises:
-        ValueError: if a target names nothing; the message lists the last parts of the names that there are.
+        TypeError: if targets is one string: a list is needed.
+        ValueError: if there is no target, or one names nothing; the message lists the last parts of the names.
     """
+    if isinstance(targets, str):
+        raise TypeError(f"the targets are the string {targets!r}; give a list: [{targets!r}]")
+    if not targets:
+        raise ValueError("no target was given: nothing would learn; name at least one layer")
     names = [name for name, _ in model.named_modules() if name]
 
     def fits(name: str, target: str) -> bool:
@@ -63,13 +68,13 @@ class LoRAModel(nn.Module):
 
     Args:
         model: the model; it is changed in place and frozen.
-        target_modules: names, or ends of names, of the ``nn.Linear`` layers that are adapted.
+        target_modules: names, or ends of names, of the linear layers that are adapted: ``nn.Linear`` or ``Linear``.
         r: rank of each change.
         lora_alpha: the number :math:`\alpha`; the change is scaled by :math:`\alpha / r`.
         lora_dropout: probability with which a number of the input is hidden from A while training.
 
     Shapes:
-        As the model's: the inputs are handed on as they are.
+        As the model's: the inputs, named ones too, are handed on as they are.
 
     Notice:
         It starts as the model was. The change is small to store (``adapter_state_dict``), can be merged into the
@@ -77,8 +82,8 @@ class LoRAModel(nn.Module):
         learning rate than training all weights does.
 
     Raises:
-        ValueError: if a target names nothing, or r, alpha or dropout do not fit.
-        TypeError: if a target is no ``nn.Linear``.
+        ValueError: if no target is given, one names nothing, or r, alpha or dropout do not fit.
+        TypeError: if a target is no linear layer, or the targets are one string.
 
     Source: Hu et al. 2022, sections 4.1 and 4.2.
 
@@ -97,15 +102,11 @@ class LoRAModel(nn.Module):
         lora_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if isinstance(target_modules, str):
-            raise TypeError(f"target_modules is the string {target_modules!r}; give a list: [{target_modules!r}]")
         layers = {}
         for name in named_targets(model, target_modules):
             base = model.get_submodule(name)
-            if not isinstance(base, nn.Linear):
-                raise TypeError(
-                    f"{name!r} is a {type(base).__name__}; only nn.Linear layers take a low-rank change here"
-                )
+            if not isinstance(base, LINEAR):
+                raise TypeError(f"{name!r} is a {type(base).__name__}; only linear layers take a low-rank change here")
             layers[name] = LoRALinear.from_linear(base, r, lora_alpha=lora_alpha, lora_dropout=lora_dropout)
         self._inject(model, layers)
 
@@ -163,5 +164,5 @@ class LoRAModel(nn.Module):
         for layer in self.layers().values():
             layer.unmerge()
 
-    def forward(self, *inputs: Any) -> Any:
-        return self.model(*inputs)
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        return self.model(*inputs, **named)

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.layers.linear import Linear
 from nnvocab.layers.lora import LoRAModel
-from nnvocab.layers.lora_linear import LoRALinear, check_lora, narrow_pair
+from nnvocab.layers.lora_linear import LINEAR, LoRALinear, check_lora, narrow_pair
 from nnvocab.vocabulary import Example, entry
 
 PROJECTIONS = {
@@ -37,11 +38,14 @@ class LoRAProjections(nn.Module):
 
     Shapes:
         x: (..., I). Returns (..., O), O being the sum of the parts.
+
+    Raises:
+        ValueError: if the parts are not as wide as the layer, or a target is none of them.
     """
 
     def __init__(
         self,
-        base: nn.Linear,
+        base: nn.Linear | Linear,
         parts: Mapping[str, int],
         targets: Sequence[str],
         *,
@@ -52,6 +56,8 @@ class LoRAProjections(nn.Module):
         super().__init__()
         if sum(parts.values()) != base.out_features:
             raise ValueError(f"the parts {dict(parts)} have width {sum(parts.values())}, the layer {base.out_features}")
+        if not targets or any(t not in parts for t in targets):
+            raise ValueError(f"targets is {targets!r}, but must be a list of parts out of {', '.join(parts)}")
         self.scaling = check_lora(r, lora_alpha, lora_dropout, min(base.in_features, *(parts[t] for t in targets)))
         self.parts, self.targets, self.merged = dict(parts), tuple(targets), False
         self.base, self.dropout = base.requires_grad_(False), nn.Dropout(lora_dropout)
@@ -98,7 +104,7 @@ class LoRAProjections(nn.Module):
         return y + torch.cat(changes, dim=-1)
 
 
-def _parts(model: nn.Module, name: str, fused: nn.Linear) -> dict[str, int]:
+def _parts(model: nn.Module, name: str, fused: nn.Linear | Linear) -> dict[str, int]:
     """Say how wide queries, keys and values are in a fused layer: keys and values may have fewer heads."""
     owner = model.get_submodule(name.rpartition(".")[0])
     if hasattr(owner, "num_kv_heads") and hasattr(owner, "head_dim"):
@@ -146,7 +152,7 @@ def lora_attention(
     where :math:`W_q, W_k, W_v, W_o` are the projections of an attention layer.
 
     Args:
-        model: any model whose attention layers hold their projections as ``nn.Linear``; it is changed in place.
+        model: any model whose attention layers hold their projections as linear layers; it is changed in place.
         targets: letters of the projections: q, k, v, o.
         r: rank of each change.
         lora_alpha: the number :math:`\alpha`; a change is scaled by :math:`\alpha / r`.
@@ -176,7 +182,7 @@ def lora_attention(
     layers: dict[str, nn.Module] = {}
     for name, module in list(model.named_modules()):
         last = name.rpartition(".")[2]
-        if not isinstance(module, nn.Linear):
+        if not isinstance(module, LINEAR):
             continue
         if last in FUSED:
             chosen = [t for t in targets if t != "o"]

@@ -8,7 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.layers.linear import Linear, check_width
 from nnvocab.vocabulary import Example, entry
+
+LINEAR = (nn.Linear, Linear)
+"""Layers that take a low-rank change: torch's and this chapter's own."""
 
 
 def lora_linear(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, scaling: float) -> Tensor:
@@ -42,12 +46,12 @@ def check_lora(r: int, lora_alpha: float, lora_dropout: float, smaller_side: int
         )
     if not 0.0 <= lora_dropout < 1.0:
         raise ValueError(f"lora_dropout is {lora_dropout}, but must be a probability: at least 0 and below 1")
-    if lora_alpha <= 0:
+    if not lora_alpha > 0:
         raise ValueError(f"lora_alpha is {lora_alpha}, but must be above 0: the product is scaled by lora_alpha / r")
     return lora_alpha / r
 
 
-def narrow_pair(base: nn.Linear, r: int, out_features: int) -> tuple[nn.Parameter, nn.Parameter]:
+def narrow_pair(base: nn.Linear | Linear, r: int, out_features: int) -> tuple[nn.Parameter, nn.Parameter]:
     """Make A, random as ``nn.Linear`` starts, and B, zero, beside a layer: (R, I) and (O, R)."""
     A, B = base.weight.new_empty(r, base.in_features), base.weight.new_zeros(out_features, r)
     nn.init.kaiming_uniform_(A, a=math.sqrt(5))
@@ -93,10 +97,12 @@ class LoRALinear(nn.Module):
     Notice:
         B starts at 0, so the layer starts as the frozen one, whatever A is. A learns nothing in the first step, since
         its gradient passes through B. ``merge`` adds the product to W, so that the layer costs what it did;
-        ``unmerge`` takes it out again. Only A and B are trained, (I + O) r numbers instead of I O.
+        ``unmerge`` takes it out again. A state dict does not say whether the change is merged: save it unmerged. Only A
+        and B are trained, (I + O) r numbers instead of I O.
 
     Raises:
-        ValueError: if r is not between 1 and the smaller side, alpha is not above 0, or the dropout is no probability.
+        ValueError: if r is not between 1 and the smaller side, alpha is not above 0, the dropout is no probability, or
+            x is not I wide.
         RuntimeError: if the layer is merged when it is already, or unmerged when it is not.
 
     Source: Hu et al. 2022, section 4.1 and equation 3.
@@ -121,7 +127,7 @@ class LoRALinear(nn.Module):
 
     @classmethod
     def from_linear(
-        cls, base: nn.Linear, r: int = 8, *, lora_alpha: float = 16.0, lora_dropout: float = 0.0
+        cls, base: nn.Linear | Linear, r: int = 8, *, lora_alpha: float = 16.0, lora_dropout: float = 0.0
     ) -> LoRALinear:
         """Freeze an existing layer and put the product beside it; its weight is used, not copied."""
         layer = cls.__new__(cls)
@@ -129,7 +135,7 @@ class LoRALinear(nn.Module):
         layer._adapt(base, r, lora_alpha, lora_dropout)
         return layer
 
-    def _adapt(self, base: nn.Linear, r: int, lora_alpha: float, lora_dropout: float) -> None:
+    def _adapt(self, base: nn.Linear | Linear, r: int, lora_alpha: float, lora_dropout: float) -> None:
         self.scaling = check_lora(r, lora_alpha, lora_dropout, min(base.weight.shape))
         self.r, self.lora_alpha, self.merged = r, lora_alpha, False
         self.base, self.dropout = base.requires_grad_(False), nn.Dropout(lora_dropout)
@@ -138,6 +144,10 @@ class LoRALinear(nn.Module):
     def change(self) -> Tensor:
         """Return what is added to the weight: s B A, of the weight's shape."""
         return self.scaling * self.lora_B @ self.lora_A
+
+    def adapter_state_dict(self) -> dict[str, Tensor]:
+        """Return A and B and nothing else; ``load_state_dict(..., strict=False)`` puts them in again."""
+        return {"lora_A": self.lora_A.detach().clone(), "lora_B": self.lora_B.detach().clone()}
 
     @torch.no_grad()
     def merge(self) -> None:
@@ -156,6 +166,7 @@ class LoRALinear(nn.Module):
         self.merged = False
 
     def forward(self, x: Tensor) -> Tensor:
+        check_width(x, self.base.in_features)
         if self.merged:
             return self.base(x)
         y, hidden = self.base(x), F.linear(self.dropout(x), self.lora_A)  # (..., O), (..., R)

@@ -67,6 +67,8 @@ def adapt_letters(
     model: torch.nn.Module, text: torch.Tensor, *, steps: int, batch_size: int, lr: float, seed: int
 ) -> None:
     """Train what is not frozen to predict the next letter of a text, with Adam and a rate that falls to 0."""
+    if steps < 1:
+        raise ValueError(f"steps is {steps}, but training needs at least 1")
     draw, free = torch.Generator().manual_seed(seed), [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(free, lr=lr)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
@@ -110,7 +112,7 @@ def run_lora_preset(
         holds the loss on held-out program text before and after, and how many numbers were trained.
 
     Raises:
-        ValueError: if the preset has an unknown key or a value that does not fit.
+        ValueError: if the preset has an unknown key or a value that does not fit, or there is no step.
 
     Source: Hu et al. 2022, section 4.
 

@@ -63,7 +63,7 @@ class LowRankBilinear(nn.Module):
         R (I + J + K) weights where the full layer has I J K. It is the full layer with a cube of rank at most R.
 
     Raises:
-        ValueError: if ``rank`` is below 1, a width does not fit, or the other axes of the two inputs differ.
+        ValueError: if ``rank`` or a width is below 1, a width does not fit, or the other axes of the inputs differ.
 
     Source: Kim et al. 2017, section 3, without the bends between.
 
@@ -73,8 +73,11 @@ class LowRankBilinear(nn.Module):
 
     def __init__(self, in1_features: int, in2_features: int, out_features: int, rank: int, bias: bool = True) -> None:
         super().__init__()
-        if rank < 1:
-            raise ValueError(f"rank is {rank}, but at least 1 is needed")
+        if min(in1_features, in2_features, out_features, rank) < 1:
+            raise ValueError(
+                f"in1_features {in1_features}, in2_features {in2_features}, out_features {out_features} and rank {rank} "
+                f"must be at least 1"
+            )
         self.in1_features, self.in2_features = in1_features, in2_features
 
         def drawn(*shape: int) -> nn.Parameter:

@@ -101,7 +101,7 @@ class MixtureOfExperts(nn.Module):
         router: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        if capacity_factor is not None and capacity_factor <= 0:
+        if capacity_factor is not None and not capacity_factor > 0:
             raise ValueError(f"capacity_factor is {capacity_factor}, but must be positive, or None for no limit")
         if router is not None and (getattr(router, "num_experts", num_experts), getattr(router, "top_k", top_k)) != (
             num_experts,
@@ -129,7 +129,8 @@ class MixtureOfExperts(nn.Module):
         """Count the seats that an expert has when this many tokens come; None if there is no limit."""
         if self.capacity_factor is None:
             return None
-        return min(tokens, math.ceil(self.capacity_factor * tokens * self.top_k / self.num_experts))
+        seats = self.capacity_factor * tokens * self.top_k / self.num_experts
+        return min(tokens, math.ceil(seats - 1e-9 * seats))  # 1.1 * 200 / 4 is 55, and a little more in floating point
 
     def auxiliary_loss(self, *, balance_weight: float = 0.01, z_weight: float = 0.001) -> Tensor | float:
         """Weigh the two losses of the last call, to be added to the training loss; 0 before the first call."""
@@ -145,8 +146,8 @@ class MixtureOfExperts(nn.Module):
         }
 
     def forward(self, x: Tensor, *, need_routing: bool = False) -> Tensor | tuple[Tensor, RoutingStatistics]:
-        if x.shape[-1] != self.embed_dim:
-            raise ValueError(f"x has width {x.shape[-1]}, but this layer was made for width {self.embed_dim}")
+        if x.ndim < 1 or x.shape[-1] != self.embed_dim:
+            raise ValueError(f"x has shape {tuple(x.shape)}, but this layer was made for width {self.embed_dim}")
         tokens = x.reshape(-1, self.embed_dim)  # (N, C)
         routing = self.router(tokens)
         self.aux_loss = load_balancing_loss(routing.probs, routing.experts)
@@ -165,12 +166,12 @@ class MixtureOfExperts(nn.Module):
         _, place, count = seats(routing.experts, self.num_experts)
         capacity = N if self.capacity(N) is None or k == self.num_experts else self.capacity(N)
         seated = (place < capacity).view(k, N).T
-        mean = routing.probs.detach().mean(dim=0)
+        mean = routing.probs.detach().sum(dim=0) / max(1, N)  # (E,)
         entropy = torch.special.entr(mean).sum() / math.log(max(2, self.num_experts))
         return RoutingStatistics(
             *(t.unflatten(0, shape) for t in (routing.experts, routing.weights, seated, routing.probs)),
             tokens_per_expert=count.clamp(max=capacity),
-            dropped=1 - seated.to(mean).mean(),
+            dropped=torch.logical_not(seated).sum().to(mean) / max(1, N * k),
             entropy=entropy,
         )
 

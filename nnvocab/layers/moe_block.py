@@ -9,6 +9,7 @@ from nnvocab.attention.rotary import RotaryEmbedding
 from nnvocab.attention.rotary_attention import RotaryAttention
 from nnvocab.layers.expert_choice import ExpertChoice, ExpertChoices
 from nnvocab.layers.mixture_of_experts import MixtureOfExperts, RoutingStatistics
+from nnvocab.normalization import RMSNorm
 from nnvocab.vocabulary import Example, entry
 
 
@@ -80,8 +81,8 @@ class MoEBlock(nn.Module):
         if attention is None:
             rope = RotaryEmbedding(embed_dim // max(1, num_heads), layout="half")
             attention = RotaryAttention(embed_dim, num_heads, rope=rope, num_kv_heads=num_kv_heads, causal=True)
-        self.attention_norm, self.attention = nn.RMSNorm(embed_dim, eps=eps), attention
-        self.moe_norm = nn.RMSNorm(embed_dim, eps=eps)
+        self.attention_norm, self.attention = RMSNorm(embed_dim, eps=eps), attention
+        self.moe_norm = RMSNorm(embed_dim, eps=eps)
         self.moe = MixtureOfExperts(embed_dim, num_experts, top_k) if moe is None else moe
 
     def forward(

@@ -107,27 +107,44 @@ class PrefixedAttention(nn.Module):
         self.base = base
         self.prefix: Tensor | None = None  # (2, G, P, D), set before each call
 
-    def forward(self, x: Tensor, *, key_padding_mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
-        from nnvocab.attention.heads import attend, merge_heads
-        from nnvocab.attention.masks import positions_mask
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        from nnvocab.attention.heads import attend, check_sequence, merge_heads
+        from nnvocab.attention.masks import join_masks, padding_mask, positions_mask
 
-        q, k, v = self.base.project(x, None, None)  # (B, H, T, D), (B, G, T, D), (B, G, T, D)
-        T, before, at = q.shape[2], 0 if cache is None else cache.seen, torch.arange(k.shape[2], device=q.device)
-        if self.base.positions is not None:
-            q, k = (self.base.positions.rotate(t, offset=before) for t in (q, k))
+        base = self.base
+        check_sequence(x, base.embed_dim)
+        if cache is not None and not base.causal:
+            raise ValueError("a cache was given to a layer that is not causal: make it with causal=True")
+        q, k, v = base.project(x, None, None)  # (B, H, T, D), (B, G, T, D), (B, G, T, D)
+        before = 0 if cache is None else cache.seen
+        here = torch.arange(before, before + x.shape[1], device=x.device)  # (T,): positions of the queries ...
+        at = here  # ... and of the keys
+        if base.positions is not None:
+            q, k = (base.positions.rotate(t, offset=before) for t in (q, k))
         if cache is not None:
             k, v, at = cache.append(k, v)
-        B, P = len(x), self.prefix.shape[2]
-        mask = None
-        if self.base.causal:
+        B, S, P = len(x), k.shape[2], self.prefix.shape[2]
+        if base.causal:
             window = cache.max_len if cache is not None and cache.sliding else None
-            mask = positions_mask(torch.arange(before, before + T, device=q.device), at, window=window)  # (T, S)
-            mask = F.pad(mask, (P, 0), value=True)  # (T, P + S)
+            mask = join_masks(mask, positions_mask(here, at, window=window))  # (T, S)
+        if base.positions is not None:
+            mask = join_masks(mask, base.positions.bias(here, at))  # (H, T, S) or None
         if key_padding_mask is not None:
-            key_padding_mask = F.pad(key_padding_mask, (P, 0), value=False)  # (B, P + S)
+            mask = join_masks(mask, padding_mask(key_padding_mask, B, S))  # (B, 1, 1, S)
+        if mask is not None:
+            mask = torch.atleast_2d(mask)
+            mask = mask.expand(*mask.shape[:-1], S) if mask.shape[-1] == 1 else mask
+            mask = F.pad(mask, (P, 0), value=True if mask.dtype == torch.bool else 0.0)  # (..., P + S)
         k, v = (torch.cat([p.expand(B, -1, -1, -1), t], dim=2) for p, t in zip(self.prefix, (k, v), strict=True))
-        y, _ = attend(q, k, v, mask=mask, key_padding_mask=key_padding_mask)
-        return self.base.out(merge_heads(y))
+        y, _ = attend(q, k, v, mask=mask, dropout=base.dropout if self.training else 0.0)
+        return base.out(merge_heads(y))
 
 
 def _example() -> Example:
@@ -163,12 +180,13 @@ class PrefixTuning(nn.Module):
         hidden: width of the perceptron; the prefix itself is learned if not given.
 
     Shapes:
-        As the model's: the inputs are handed on as they are.
+        As the model's: the inputs, masks and a cache by their names too, are handed on as they are.
 
     Notice:
         The prefix is no text: it has no position, takes no place in the sequence, and is the same in every layer
         whatever the text says. ``fold`` puts the perceptron away after training. Masks are extended by columns that
-        are always seen.
+        are always seen, with nothing added to their scores. Call this module, not ``model`` inside it: each call hands
+        the newest prefix to the layers.
 
     Raises:
         ValueError: if the model has no such layer, they differ in size, or a length is below 1.
@@ -210,8 +228,8 @@ class PrefixTuning(nn.Module):
         """Put the perceptron away: the prefix that it makes is kept."""
         self.encoder.fold()
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         places = [m for m in self.model.modules() if isinstance(m, PrefixedAttention)]
         for place, prefix in zip(places, self.encoder(), strict=True):
             place.prefix = prefix
-        return self.model(*inputs)
+        return self.model(*inputs, **named)

@@ -29,10 +29,18 @@ def mask_of_largest(score: Tensor, sparsity: float, kept: Tensor | None = None) 
     Shapes:
         score: any. Returns the same shape, bool.
 
+    Raises:
+        ValueError: if the share is not between 0 and 1, or the earlier mask does not fit.
+
     >>> mask_of_largest(torch.tensor([[3.0, 1.0], [0.5, 2.0]]), 0.5)
     tensor([[ True, False],
             [False,  True]])
     """
+    if kept is not None and (kept.dtype != torch.bool or kept.shape != score.shape):
+        raise ValueError(
+            f"kept is {kept.dtype} of shape {tuple(kept.shape)}, but must be torch.bool of the shape {tuple(score.shape)}, "
+            f"True where an entry is still there"
+        )
     drop = round(check_sparsity(sparsity) * score.numel())
     if kept is not None:
         score = score.masked_fill(~kept, -math.inf)
@@ -77,6 +85,10 @@ def gradient_mask(weight: Tensor, gradient: Tensor, sparsity: float, kept: Tenso
     >>> gradient_mask(torch.tensor([2.0, 1.0]), torch.tensor([0.0, 1.0]), 0.5)
     tensor([False,  True])
     """
+    if weight.shape != gradient.shape:
+        raise ValueError(
+            f"weight has shape {tuple(weight.shape)} and gradient {tuple(gradient.shape)}: each weight needs its own"
+        )
     return mask_of_largest((weight * gradient).detach().abs(), sparsity, kept)
 
 
@@ -115,6 +127,8 @@ def row_mask(weight: Tensor, sparsity: float) -> Tensor:
     tensor([[False, False],
             [ True,  True]])
     """
+    if weight.ndim != 2:
+        raise ValueError(f"weight has shape {tuple(weight.shape)}, but rows need two axes (C_out, C_in)")
     return mask_of_largest(weight.detach().norm(dim=1), sparsity)[:, None].expand_as(weight).clone()
 
 
@@ -169,7 +183,7 @@ def scheduled_sparsity(
     Raises:
         ValueError: if there is no such schedule, or it has no room between ``begin`` and ``end``.
 
-    Source: Frankle and Carbin 2019, section 2 (rounds); Zhu and Gupta 2017, equation 1 (cubic).
+    Source: Frankle and Carbin 2019, section 1 (rounds); Zhu and Gupta 2017, equation 1 (cubic).
 
     >>> [round(scheduled_sparsity(t, "gradual", 0.8, begin=0, end=4), 3) for t in range(5)]
     [0.0, 0.463, 0.7, 0.787, 0.8]
@@ -183,7 +197,7 @@ def scheduled_sparsity(
         raise ValueError(
             f"begin {begin}, end {end}, rounds {rounds}: a schedule in parts needs end above begin and at least 1 round"
         )
-    over = min(1.0, max(0.0, (step - begin) / (end - begin)))
+    steps, length = min(max(step - begin, 0), end - begin), end - begin
     if schedule == "iterative":
-        return 1 - (1 - sparsity) ** (int(over * rounds) / rounds)
-    return sparsity - sparsity * (1 - over) ** 3
+        return 1 - (1 - sparsity) ** (steps * rounds // length / rounds)
+    return sparsity - sparsity * (1 - steps / length) ** 3

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.layers.linear import check_width
+
 
 class Routing(NamedTuple):
     """What a router decided for N tokens.
@@ -37,11 +39,16 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
     Shapes:
         logits: (..., E). Returns (..., E).
 
+    Raises:
+        ValueError: if k is not between 1 and E.
+
     Source: Shazeer et al. 2017, equations 3 and 5.
 
     >>> keep_top_k(torch.tensor([2.0, 1.0, 0.0, 0.5]), 2).softmax(-1)
     tensor([0.7311, 0.2689, 0.0000, 0.0000])
     """
+    if not 1 <= k <= logits.shape[-1]:
+        raise ValueError(f"k is {k}, but must be between 1 and {logits.shape[-1]}, the number of experts")
     value, index = logits.topk(k, dim=-1)
     return torch.full_like(logits, -math.inf).scatter(-1, index, value)
 
@@ -71,7 +78,7 @@ class TopKRouter(nn.Module):
         The softmax is taken in float32 at least: bfloat16 logits would tie.
 
     Raises:
-        ValueError: if ``top_k`` is not between 1 and ``num_experts``.
+        ValueError: if ``top_k`` is not between 1 and ``num_experts``, or x is not C wide.
 
     Source: Shazeer et al. 2017, equations 3 to 5; Fedus et al. 2022, section 2.1; Jiang et al. 2024, section 2.1.
 
@@ -102,6 +109,7 @@ class TopKRouter(nn.Module):
             nn.init.zeros_(self.noise.weight)  # softplus(0) = 0.69: at first the same for every token and expert
 
     def forward(self, x: Tensor) -> Routing:
+        check_width(x, self.score.in_features)
         logits = self.score(x)  # (N, E)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.noise is not None and self.training:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.layers.linear import check_width
 from nnvocab.layers.pruning import gradient_mask, magnitude_mask, random_mask, row_mask, two_four_mask
 from nnvocab.layers.sparse_storage import CSRLinear, TwoFourLinear, compressed_rows
 from nnvocab.vocabulary import Example, entry
@@ -33,6 +34,7 @@ def masked_linear(x: Tensor, weight: Tensor, mask: Tensor, bias: Tensor | None =
 
 def masked_linear_csr(x: Tensor, weight: Tensor, mask: Tensor, bias: Tensor | None = None) -> Tensor:
     """The same function through compressed rows: only the weights that are kept are stored and multiplied."""
+    mask = mask.bool()
     rows = F.pad(mask.sum(dim=1).cumsum(dim=0), (1, 0))  # (C_out + 1,): where each row begins
     kept = compressed_rows(rows, mask.nonzero()[:, 1], weight[mask], (weight.shape[0], weight.shape[1]))
     y = (kept @ x.reshape(-1, x.shape[-1]).T).T.reshape(*x.shape[:-1], -1)
@@ -69,7 +71,8 @@ class SparseLinear(nn.Module):
         make the small one.
 
     Raises:
-        ValueError: if a method, a share or a missing gradient makes pruning impossible.
+        ValueError: if a width is below 1, x has another width, or a method, a share or a missing gradient makes pruning
+            impossible, or the layer is rewound to weights of another shape.
 
     Source: Han et al. 2015 (magnitude pruning); Frankle and Carbin 2019 (lottery tickets).
 
@@ -82,6 +85,8 @@ class SparseLinear(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True) -> None:
         super().__init__()
+        if min(in_features, out_features) < 1:
+            raise ValueError(f"in_features {in_features} and out_features {out_features} must be at least 1")
         made = nn.Linear(in_features, out_features, bias=bias)
         self.in_features, self.out_features = in_features, out_features
         self.weight, self.bias = made.weight, made.bias
@@ -129,6 +134,13 @@ class SparseLinear(nn.Module):
 
     def rewind(self, weight: Tensor, bias: Tensor | None = None) -> SparseLinear:
         """Set the weights back to earlier values and keep the mask: the lottery ticket. Returns the layer."""
+        if weight.shape != self.weight.shape or (bias is not None and bias.shape != (self.out_features,)):
+            raise ValueError(
+                f"weight {tuple(weight.shape)} and bias {None if bias is None else tuple(bias.shape)} were given, but "
+                f"those of this layer have the shapes {tuple(self.weight.shape)} and ({self.out_features},)"
+            )
+        if bias is not None and self.bias is None:
+            raise ValueError("a bias was given, but this layer was made with bias=False: rewind the weight alone")
         with torch.no_grad():
             self.weight.copy_(weight)
             if bias is not None:
@@ -161,8 +173,7 @@ class SparseLinear(nn.Module):
         return TwoFourLinear(self.weight.detach() * self.mask, None if self.bias is None else self.bias.detach())
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[-1] != self.in_features:
-            raise ValueError(f"x has width {x.shape[-1]}, but this layer was made for width {self.in_features}")
+        check_width(x, self.in_features)
         return F.linear(x, self.weight * self.mask, self.bias)
 
     def extra_repr(self) -> str:

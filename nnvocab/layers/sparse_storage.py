@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.layers.linear import check_width
+
 
 def compressed_rows(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
     """Make a sparse CSR tensor; torch says at each first one that its support is in beta, and need not."""
@@ -90,6 +92,7 @@ class CSRLinear(nn.Module):
         self.register_buffer("bias", None if bias is None else bias.clone())
 
     def forward(self, x: Tensor) -> Tensor:
+        check_width(x, self.shape[1])
         weight = compressed_rows(self.rows, self.columns, self.values, self.shape)
         y = (weight @ x.reshape(-1, self.shape[1]).T).T.reshape(*x.shape[:-1], self.shape[0])
         return y if self.bias is None else y + self.bias
@@ -123,4 +126,5 @@ class TwoFourLinear(nn.Module):
         self.register_buffer("bias", None if bias is None else bias.clone())
 
     def forward(self, x: Tensor) -> Tensor:
+        check_width(x, 2 * self.values.shape[1])
         return F.linear(x, unpack_two_four(self.values, self.places), self.bias)

@@ -39,14 +39,18 @@ def weight_contributions(x: Tensor, weight: Tensor) -> Tensor:
         Output i is the sum over row i and sees no other row. What comes of input j stands in column j alone.
 
     Raises:
-        ValueError: if x is not as wide as the weight.
+        ValueError: if the weight is no matrix, or x is not as wide as it.
 
     Source: Rosenblatt 1958; the terms are those of the sum in the definition.
 
     >>> weight_contributions(torch.tensor([1.0, 2.0]), torch.tensor([[3.0, 4.0]]))
     tensor([[3., 8.]])
     """
-    check_width(x, weight.shape[-1])
+    if weight.ndim != 2:
+        raise ValueError(
+            f"weight has the shape {tuple(weight.shape)}, but a matrix of two axes (outputs, inputs) is needed"
+        )
+    check_width(x, weight.shape[1])
     return weight * x.unsqueeze(-2)  # (O, I) * (..., 1, I)
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvocab.normalization._shared import check_channels, per_channel, scale_and_shift, widen
+from nnvocab.normalization._shared import check_channels, check_width, per_channel, scale_and_shift, widen
 from nnvocab.vocabulary import Example, entry
 
 
@@ -31,10 +31,10 @@ def batch_norm(
     Shapes:
         x: (B, C, ...); the other tensors: (C,). Returns the shape of x.
     """
+    check_channels(x)
     wide, axes = widen(x), (0, *range(2, x.dim()))
     if training:
-        count = x.numel() // x.shape[1]
-        _check_count(x, count)
+        count = _count(x)
         mean = wide.mean(axes)  # (C,)
         variance = (wide - per_channel(mean, x)).square().mean(axes)  # (C,), biased
         if running_mean is not None and running_var is not None:
@@ -61,17 +61,20 @@ def batch_norm_fused(
     eps: float = 1e-5,
 ) -> Tensor:
     """The same function by torch's kernel."""
+    check_channels(x)
     if training:
-        _check_count(x, x.numel() // x.shape[1])
+        _count(x)
     return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
-def _check_count(x: Tensor, count: int) -> None:
+def _count(x: Tensor) -> int:
+    count = x.shape[0] * x.shape[2:].numel()  # values a channel
     if count < 2:
         raise ValueError(
-            f"x has the shape {tuple(x.shape)}: one value a channel, whose variance is 0; train with a larger batch, "
-            f"call eval(), or normalize over features with LayerNorm"
+            f"x has the shape {tuple(x.shape)}: {'one value' if count else 'no value'} a channel, which has no variance; "
+            f"train with a larger batch, call eval(), or normalize over features with LayerNorm"
         )
+    return count
 
 
 @entry(
@@ -108,7 +111,8 @@ class BatchNorm(nn.Module):
         evaluation. The averaged variance is the unbiased one, that of the batch is not.
 
     Raises:
-        ValueError: if channels do not stand on axis 1, or training meets a single value a channel.
+        TypeError: if x is not of a floating-point type.
+        ValueError: if there are no channels, they do not stand on axis 1, or training meets a single value a channel.
 
     Source: Ioffe and Szegedy 2015, algorithms 1 and 2, section 3.2 for images.
 
@@ -129,6 +133,7 @@ class BatchNorm(nn.Module):
         track_running_stats: bool = True,
     ) -> None:
         super().__init__()
+        check_width(num_features)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = nn.Parameter(torch.ones(num_features)) if affine else None
         self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None

@@ -12,6 +12,8 @@ from nnvocab.vocabulary import Example, entry
 
 
 def _run(layers: Iterable[Callable[[Tensor], Tensor]], x: Tensor) -> list[Tensor]:
+    if x.dim() < 2:
+        raise ValueError(f"x has the shape {tuple(x.shape)}, but (B, ...) is needed: for a single sample give x[None]")
     values = [x]
     for layer in layers:
         values.append(layer(values[-1]))
@@ -56,7 +58,7 @@ def activation_scales(layers: Iterable[Callable[[Tensor], Tensor]], x: Tensor) -
         Batch normalization mixes the samples in training; then a row depends on its batch.
 
     Raises:
-        ValueError: if there is no layer.
+        ValueError: if there is no layer, or x has no axis of samples.
 
     Source: the mean is after He et al. 2015, section 2.2, who derive the factor of a ReLU layer; for the remedy see
     Ioffe and Szegedy 2015.
@@ -84,7 +86,7 @@ def gradient_scales(
         x: (B, ...). Returns (B, L + 1), from the input to the output; the last is near 1.
 
     Raises:
-        ValueError: if there is no layer.
+        ValueError: if there is no layer, or x has no axis of samples.
 
     >>> gradient_scales([lambda x: 2 * x] * 3, torch.ones(1, 400)).diff().sign()
     tensor([[-1., -1., -1.]])

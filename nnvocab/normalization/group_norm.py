@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvocab.normalization._shared import check_channels, per_channel, scale_and_shift, widen
+from nnvocab.normalization._shared import check_channels, check_width, per_channel, scale_and_shift, widen
 from nnvocab.vocabulary import Example, entry
 
 
@@ -24,6 +24,7 @@ def group_norm(
     Shapes:
         x: (B, C, ...); weight and bias: (C,). Returns the shape of x.
     """
+    _check_groups(x, num_groups)
     grouped = widen(x).unflatten(1, (num_groups, -1)).flatten(2)  # (B, G, C/G * positions)
     centred = grouped - grouped.mean(-1, keepdim=True)
     variance = centred.square().mean(-1, keepdim=True)
@@ -35,7 +36,24 @@ def group_norm_fused(
     x: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
     """The same function by torch's kernel."""
+    _check_groups(x, num_groups)
     return F.group_norm(x, num_groups, weight, bias, eps)
+
+
+def _check_division(num_groups: int, num_channels: int) -> None:
+    if num_groups < 1 or num_channels % num_groups:
+        near = [g for g in range(1, num_channels + 1) if num_channels % g == 0]
+        raise ValueError(f"num_channels {num_channels} is not a multiple of num_groups {num_groups}; try one of {near}")
+
+
+def _check_groups(x: Tensor, num_groups: int) -> None:
+    check_channels(x)
+    _check_division(num_groups, x.shape[1])
+    if x.shape[1:].numel() == num_groups:
+        raise ValueError(
+            f"x has the shape {tuple(x.shape)}: each of the {num_groups} groups has one value, which has no variance; "
+            f"take fewer groups, or give (B, C, ...) with more than one position"
+        )
 
 
 @entry(
@@ -68,7 +86,8 @@ class GroupNorm(nn.Module):
         positions together, which is not the layer normalization of a Transformer: that takes each position alone.
 
     Raises:
-        ValueError: if G does not divide C, or channels do not stand on axis 1.
+        TypeError: if x is not of a floating-point type.
+        ValueError: if G does not divide C, channels do not stand on axis 1, or a group has a single value.
 
     Source: Wu and He 2018, section 3.1.
 
@@ -78,11 +97,8 @@ class GroupNorm(nn.Module):
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> None:
         super().__init__()
-        if num_groups < 1 or num_channels % num_groups:
-            near = [g for g in range(1, num_channels + 1) if num_channels % g == 0]
-            raise ValueError(
-                f"num_channels {num_channels} is not a multiple of num_groups {num_groups}; try one of {near}"
-            )
+        check_width(num_channels)
+        _check_division(num_groups, num_channels)
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
         self.weight = nn.Parameter(torch.ones(num_channels)) if affine else None
         self.bias = nn.Parameter(torch.zeros(num_channels)) if affine else None

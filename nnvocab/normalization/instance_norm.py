@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvocab.normalization._shared import check_channels, per_channel, scale_and_shift, widen
+from nnvocab.normalization._shared import check_channels, check_width, per_channel, scale_and_shift, widen
 from nnvocab.vocabulary import Example, entry
 
 
@@ -31,6 +31,7 @@ def instance_norm(
     Shapes:
         x: (B, C, ...) with at least one axis of positions; the other tensors: (C,). Returns the shape of x.
     """
+    check_channels(x)
     wide, axes = widen(x), tuple(range(2, x.dim()))
     if use_input_stats:
         count = x.shape[2:].numel()
@@ -61,6 +62,7 @@ def instance_norm_fused(
     eps: float = 1e-5,
 ) -> Tensor:
     """The same function by torch's kernel."""
+    check_channels(x)
     if use_input_stats:
         _check_positions(x)
     return F.instance_norm(x, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
@@ -69,7 +71,7 @@ def instance_norm_fused(
 def _check_positions(x: Tensor) -> None:
     if x.dim() < 3 or x.shape[2:].numel() < 2:
         raise ValueError(
-            f"x has the shape {tuple(x.shape)}: a channel of a sample has one value, whose variance is 0; give "
+            f"x has the shape {tuple(x.shape)}: a channel of a sample has one value or none, and no variance; give "
             f"(B, C, ...) with more than one position, or normalize over features with LayerNorm"
         )
 
@@ -105,9 +107,10 @@ class InstanceNorm(nn.Module):
         are. Without running averages training and evaluation are the same.
 
     Raises:
-        ValueError: if channels do not stand on axis 1, or a channel has a single position.
+        TypeError: if x is not of a floating-point type.
+        ValueError: if there are no channels, they do not stand on axis 1, or a channel has a single position.
 
-    Source: Ulyanov et al. 2016, equation 5.
+    Source: Ulyanov et al. 2016, section 2.
 
     >>> InstanceNorm(3)(torch.rand(2, 3, 8, 8)).mean((2, 3)).abs().max().item() < 1e-5
     True
@@ -125,6 +128,7 @@ class InstanceNorm(nn.Module):
         track_running_stats: bool = False,
     ) -> None:
         super().__init__()
+        check_width(num_features)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = nn.Parameter(torch.ones(num_features)) if affine else None
         self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None

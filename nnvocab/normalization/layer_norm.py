@@ -24,8 +24,9 @@ def layer_norm(
         \mu = \frac{1}{C} \sum_c x_c, \qquad \sigma^2 = \frac{1}{C} \sum_c (x_c - \mu)^2
 
     Shapes:
-        x: (..., \*normalized_shape); weight and bias: normalized_shape. Returns the shape of x.
+        x: any shape that ends with normalized_shape; weight and bias: normalized_shape. Returns the shape of x.
     """
+    check_last_axes(x, normalized_shape, weight, bias)
     axes = tuple(range(-len(normalized_shape), 0))
     wide = widen(x)
     centred = wide - wide.mean(axes, keepdim=True)  # first the mean, then the squares: the digits survive a large mean
@@ -69,16 +70,17 @@ class LayerNorm(nn.Module):
         bias: learn a shift :math:`\beta` too; without effect if ``elementwise_affine`` is False.
 
     Shapes:
-        x: (..., \*normalized_shape). Returns the same shape.
+        x: any shape that ends with normalized_shape. Returns the same shape.
 
     Notice:
         No sample sees another, so training and evaluation are the same and a batch of one works. The output does not
         change when x is multiplied by a positive number or shifted (but for eps).
 
     Raises:
+        TypeError: if x is not of a floating-point type.
         ValueError: if ``normalized_shape`` holds no positive sizes, or x does not end with them.
 
-    Source: Ba et al. 2016, section 3.1.
+    Source: Ba et al. 2016, section 3; scale and shift in section 3.1.
 
     >>> LayerNorm(4)(torch.tensor([100.0, -50.0, 25.0, 75.0])).detach().numpy().round(3)
     array([ 1.091, -1.528, -0.218,  0.655], dtype=float32)

@@ -20,13 +20,18 @@ def lipschitz_bound(model: nn.Sequential) -> Tensor:
         model: linear layers with ReLU, tanh, sigmoid, flatten or identity between them.
 
     Raises:
-        TypeError: if a layer's stretch is not known here; for a convolution take ``conv_operator_norm``.
+        TypeError: if model is no nn.Sequential, or a layer's stretch is not known here; for a convolution take
+            ``conv_operator_norm``.
 
     Source: Miyato et al. 2018, equation 7.
 
     >>> lipschitz_bound(nn.Sequential(nn.Linear(3, 3), nn.ReLU())) > 0
     tensor(True)
     """
+    if not isinstance(model, nn.Sequential):
+        raise TypeError(
+            f"model is a {type(model).__name__}, but an nn.Sequential is needed: write nn.Sequential(layer)"
+        )
     bound = torch.ones(())
     for layer in model:
         if isinstance(layer, nn.Linear):
@@ -69,14 +74,23 @@ def conv_operator_norm(
     Shapes:
         weight: (O, C, K, K'). Returns a number, from below.
 
+    Raises:
+        ValueError: if weight has not four axes.
+
     Source: Yoshida and Miyato 2017 use power iteration for penalties; Sedghi et al. 2019 treat the norm of convolutions.
 
     >>> conv_operator_norm(torch.ones(1, 1, 1, 1) * 3, (5, 5)).item()
     3.0
     """
+    if weight.dim() != 4:
+        raise ValueError(f"weight has the shape {tuple(weight.shape)}, but that of nn.Conv2d is needed: (O, C, K, K')")
     shape = (1, weight.shape[1], *input_size)
     x = torch.randn(shape, generator=generator, device=weight.device, dtype=weight.dtype)
     for _ in range(steps):
-        y = F.conv2d(x / x.norm(), weight, stride=stride, padding=padding)
+        y = F.conv2d(_unit(x), weight, stride=stride, padding=padding)
         x = torch.nn.grad.conv2d_input(shape, weight, y, stride=stride, padding=padding)
-    return F.conv2d(x / x.norm(), weight, stride=stride, padding=padding).norm()
+    return F.conv2d(_unit(x), weight, stride=stride, padding=padding).norm()
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x / x.norm().clamp_min(torch.finfo(x.dtype).tiny)  # kernels of zeros leave nothing of x: then the norm is 0

@@ -11,6 +11,12 @@ from nnvocab.normalization._shared import check_last_axes, scale_and_shift, wide
 from nnvocab.vocabulary import Example, entry
 
 
+def _first(x: Tensor, k: int) -> Tensor:
+    if not x.dim() or not 1 <= k <= x.shape[-1]:
+        raise ValueError(f"k is {k}, but x of shape {tuple(x.shape)} needs one from 1 to the size of its last axis")
+    return x.narrow(-1, 0, k)
+
+
 def partial_rms_norm(x: Tensor, k: int, weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     r"""Divide all features by the root mean square of the first k, as the equation is written.
 
@@ -21,14 +27,14 @@ def partial_rms_norm(x: Tensor, k: int, weight: Tensor | None = None, eps: float
         x: (..., C); weight: (C,). Returns (..., C).
     """
     wide = widen(x)
-    mean_square = wide.narrow(-1, 0, k).square().mean(-1, keepdim=True)  # (..., 1)
+    mean_square = _first(wide, k).square().mean(-1, keepdim=True)  # (..., 1)
     return scale_and_shift(wide * (mean_square + eps).rsqrt(), weight, None).to(x.dtype)
 
 
 def partial_rms_norm_by_length(x: Tensor, k: int, weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """The same function by the length of the part, which makes no squared copy of it."""
     wide = widen(x)
-    length = torch.linalg.vector_norm(wide.narrow(-1, 0, k), dim=-1, keepdim=True)  # (..., 1): sqrt(k) times the RMS
+    length = torch.linalg.vector_norm(_first(wide, k), dim=-1, keepdim=True)  # (..., 1): sqrt(k) times the RMS
     return scale_and_shift(wide * (length.square() / k + eps).rsqrt(), weight, None).to(x.dtype)
 
 
@@ -37,7 +43,6 @@ def partial_rms_norm_by_length(x: Tensor, k: int, weight: Tensor | None = None, 
     page="root_mean_square",
     aliases=("pRMSNorm", "partial RMSNorm"),
     paper="zhang2019root",
-    evidence="preprint",
     example=lambda: Example(PartialRMSNorm(8, 0.5), (torch.randn(2, 5, 8),)),
     related=("RMS normalization",),
 )
@@ -62,9 +67,10 @@ class PartialRMSNorm(nn.Module):
         features are independent Gaussian numbers, and it is biased where the first features are unlike the rest.
 
     Raises:
-        ValueError: if ``fraction`` is not above 0 and at most 1, or x has another width.
+        TypeError: if x is not of a floating-point type.
+        ValueError: if the width is below 1, ``fraction`` is not above 0 and at most 1, or x has another width.
 
-    Source: Zhang and Sennrich 2019, section 4.2.
+    Source: Zhang and Sennrich 2019, there called pRMSNorm, with p = 6.25 %.
 
     >>> PartialRMSNorm(512, 1 / 16).k
     32
@@ -74,6 +80,8 @@ class PartialRMSNorm(nn.Module):
         self, normalized_shape: int, fraction: float = 1 / 16, eps: float = 1e-5, elementwise_affine: bool = True
     ) -> None:
         super().__init__()
+        if normalized_shape < 1:
+            raise ValueError(f"normalized_shape is {normalized_shape}, but a width of at least 1 is needed")
         if not 0 < fraction <= 1:
             raise ValueError(f"fraction is {fraction}, but must be above 0 and at most 1, e.g. 1/16")
         self.normalized_shape, self.eps = (normalized_shape,), eps

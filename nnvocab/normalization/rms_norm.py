@@ -17,8 +17,9 @@ def rms_norm(x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None
         y = \frac{x}{\sqrt{\frac{1}{C} \sum_c x_c^2 + \varepsilon}} \odot \gamma
 
     Shapes:
-        x: (..., \*normalized_shape); weight: normalized_shape. Returns the shape of x.
+        x: any shape that ends with normalized_shape; weight: normalized_shape. Returns the shape of x.
     """
+    check_last_axes(x, normalized_shape, weight)
     axes = tuple(range(-len(normalized_shape), 0))
     wide = widen(x)  # in float16 a square overflows from 256 on
     mean_square = wide.square().mean(axes, keepdim=True)
@@ -55,13 +56,14 @@ class RMSNorm(nn.Module):
         elementwise_affine: learn a scale :math:`\gamma` for each feature; there is no shift.
 
     Shapes:
-        x: (..., \*normalized_shape). Returns the same shape.
+        x: any shape that ends with normalized_shape. Returns the same shape.
 
     Notice:
         Multiplying x by a positive number changes nothing (but for eps); shifting x does. On centred input it equals
         layer normalization without its shift.
 
     Raises:
+        TypeError: if x is not of a floating-point type.
         ValueError: if ``normalized_shape`` holds no positive sizes, or x does not end with them.
 
     Source: Zhang and Sennrich 2019, equation 4; eps below the root as in Llama's and torch's code.

@@ -11,6 +11,10 @@ from nnvocab.vocabulary import Example, entry
 
 
 def _matrix(weight: Tensor, dim: int) -> Tensor:
+    if weight.dim() < 2:
+        raise ValueError(f"the weight has the shape {tuple(weight.shape)}; singular values need two axes or more")
+    if not -weight.dim() <= dim < weight.dim():
+        raise ValueError(f"dim is {dim}, but the weight has {weight.dim()} axes; give one of them")
     return weight.movedim(dim, 0).flatten(1)  # (n, everything else)
 
 
@@ -26,7 +30,10 @@ def spectral_norm(weight: Tensor, dim: int = 0, *, steps: int = 0) -> Tensor:
         steps: ignored: nothing is approximated.
 
     Shapes:
-        weight: any. Returns the same shape.
+        weight: any of two axes or more. Returns the same shape; a weight of zeros, which has no such value, becomes NaN.
+
+    Raises:
+        ValueError: if the weight has fewer than two axes, or not the axis ``dim``.
     """
     return weight / torch.linalg.matrix_norm(_matrix(weight, dim), 2)
 
@@ -106,7 +113,8 @@ class SpectralNorm(nn.Module):
         ``conv_operator_norm``.
 
     Raises:
-        ValueError: if the weight has fewer than two axes, or ``n_power_iterations`` is below 1.
+        ValueError: if the weight has fewer than two axes, not the axis ``dim``, or is 0; if ``n_power_iterations`` is
+            below 1.
 
     Source: Miyato et al. 2018, section 2.1 and appendix A.
 
@@ -121,12 +129,12 @@ class SpectralNorm(nn.Module):
 
     def __init__(self, weight: Tensor, n_power_iterations: int = 1, eps: float = 1e-12, dim: int = 0) -> None:
         super().__init__()
-        if weight.dim() < 2:
-            raise ValueError(f"the weight has the shape {tuple(weight.shape)}; singular values need two axes or more")
+        matrix = _matrix(weight.detach(), dim)
+        if not weight.is_meta and not bool(weight.detach().any()):
+            raise ValueError("the weight is 0 and cannot be divided by its norm; initialize it before normalizing it")
         if n_power_iterations < 1:
             raise ValueError(f"n_power_iterations is {n_power_iterations}, but at least 1 is needed")
         self.n_power_iterations, self.eps, self.dim = n_power_iterations, eps, dim
-        matrix = _matrix(weight.detach(), dim)
         u, v = power_iteration(matrix, F.normalize(torch.randn_like(matrix[:, 0]), dim=0), 15, eps=eps)
         self.register_buffer("u", u)
         self.register_buffer("v", v)

@@ -17,13 +17,30 @@ def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
 
     Shapes:
         v: (..., n, ...) with n slices along ``dim``; g: the shape of v with every other axis 1. Returns the shape of v.
+
+    Raises:
+        ValueError: if g has another shape, or v no such axis.
     """
+    _check_lengths(v, g, dim)
     return g * v / _length(v, dim)
 
 
 def weight_norm_fused(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     """The same function by torch's kernel, which has a backward pass of its own."""
+    _check_lengths(v, g, dim)
     return torch._weight_norm(v, g, dim)
+
+
+def _check_axis(v: Tensor, dim: int) -> None:
+    if not -v.dim() <= dim < v.dim():
+        raise ValueError(f"dim is {dim}, but the weight has {v.dim()} axes; give one of them")
+
+
+def _check_lengths(v: Tensor, g: Tensor, dim: int) -> None:
+    _check_axis(v, dim)
+    needed = [n if a == dim % v.dim() else 1 for a, n in enumerate(v.shape)]
+    if list(g.shape) != needed:
+        raise ValueError(f"g has the shape {tuple(g.shape)}, but one length for each slice is needed: {tuple(needed)}")
 
 
 def _length(v: Tensor, dim: int) -> Tensor:
@@ -79,8 +96,7 @@ class WeightNorm(nn.Module):
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Split a weight into its lengths g and itself, the direction v."""
-        if not -weight.dim() <= self.dim < weight.dim():
-            raise ValueError(f"dim is {self.dim}, but the weight has {weight.dim()} axes; give one of them")
+        _check_axis(weight, self.dim)
         g = _length(weight, self.dim)
         if not bool((g > 0).all()):
             raise ValueError("a slice of the weight is 0 and has no direction; initialize it before normalizing it")
@@ -90,9 +106,16 @@ class WeightNorm(nn.Module):
 def add_weight_norm(layer: nn.Module, name: str = "weight", dim: int = 0) -> nn.Module:
     """Write a layer's weight as length times direction, in place; its output stays as it was. Returns the layer.
 
+    Raises:
+        ValueError: if the weight is computed from other numbers already.
+
     >>> sorted(n for n, _ in add_weight_norm(nn.Linear(2, 2)).named_parameters())
     ['bias', 'parametrizations.weight.original0', 'parametrizations.weight.original1']
     """
+    if parametrize.is_parametrized(layer, name):
+        raise ValueError(
+            f"{name!r} of this layer is parametrized already: remove that first, e.g. by remove_weight_norm"
+        )
     parametrize.register_parametrization(layer, name, WeightNorm(dim), unsafe=True)  # it keeps shape and type
     return layer
 
@@ -125,7 +148,9 @@ def initialize_from_batch(layer: nn.Module, x: Tensor) -> nn.Module:
         x: the batch that arrives at the layer.
 
     Raises:
-        ValueError: if the layer is not normalized along dim 0, or has no bias.
+        TypeError: if the layer is neither linear nor a convolution.
+        ValueError: if the layer is not normalized along dim 0, or has no bias; if x is not a batch, or an output is the
+            same for all of it.
 
     Source: Salimans and Kingma 2016, section 3.
 
@@ -133,16 +158,22 @@ def initialize_from_batch(layer: nn.Module, x: Tensor) -> nn.Module:
     >>> layer(5 + torch.randn(64, 4)).std().item() < 2
     True
     """
+    if not isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        kind = type(layer).__name__.removeprefix("Parametrized")
+        raise TypeError(f"layer is a {kind}, but a linear layer or a convolution is needed")
     if not parametrize.is_parametrized(layer, "weight") or not isinstance(layer.parametrizations.weight[0], WeightNorm):
         raise ValueError("the layer's weight is not normalized; call add_weight_norm(layer) first")
-    if layer.parametrizations.weight[0].dim != 0 or getattr(layer, "bias", None) is None:
+    if layer.parametrizations.weight[0].dim != 0 or layer.bias is None:
         raise ValueError("the layer needs a bias, and its weight normalized along dim 0: one length for each output")
     g = layer.parametrizations.weight.original0
+    if x.dim() < (2 if isinstance(layer, nn.Linear) else layer.weight.dim()):
+        raise ValueError(f"x has the shape {tuple(x.shape)}, but a batch is needed, samples on its first axis")
     with torch.no_grad():
-        g.fill_(1.0)
-        layer.bias.zero_()
         t = layer(x).movedim(-1 if isinstance(layer, nn.Linear) else 1, 0).flatten(1)  # (outputs, everything else)
+        t = (t - layer.bias[:, None]) / g.view(-1, 1)  # what it would be with g = 1 and no bias
         deviation, mean = torch.std_mean(t, dim=1, correction=0)
+        if not bool((deviation > 1e-6 * mean.abs()).all()):
+            raise ValueError("an output is the same for the whole batch: give a batch in which the inputs differ")
         g.copy_((1 / deviation).view_as(g))
         layer.bias.copy_(-mean / deviation)
     return layer

@@ -18,9 +18,13 @@ def reverse_padded(x: Tensor, lengths: Tensor) -> Tensor:
     Shapes:
         x: (B, T, C); lengths: (B,) integers from 1 to T. Returns (B, T, C).
 
+    Raises:
+        ValueError: if x has not three axes or no step, or if lengths do not fit.
+
     >>> reverse_padded(torch.tensor([[[1], [2], [3], [0]]]), torch.tensor([3])).flatten()
     tensor([3, 2, 1, 0])
     """
+    check_lengths(x, lengths)
     t = torch.arange(x.shape[1], device=x.device)  # (T,)
     ends = lengths.unsqueeze(1)  # (B, 1)
     source = torch.where(t < ends, ends - 1 - t, t)  # (B, T)
@@ -90,17 +94,13 @@ class Bidirectional(nn.Module):
         self.forward_layer, self.backward_layer, self.merge = forward_layer, backward_layer, merge
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if x.dim() != 3 or x.shape[1] == 0:
-            raise ValueError(f"x has shape {tuple(x.shape)}, but (B, T, C) with at least one step is needed")
+        check_lengths(x, None)
         B, T, _ = x.shape
         if lengths is None:
             lengths = torch.full((B,), T, device=x.device)
-        elif lengths.shape != (B,) or lengths.is_floating_point():
-            raise ValueError(f"lengths has shape {tuple(lengths.shape)} and dtype {lengths.dtype}: give {B} integers")
-        elif not torch.compiler.is_compiling() and not _fake(lengths) and not _within(lengths, T):
-            raise ValueError(f"lengths are {lengths.tolist()}, but each must be from 1 to T = {T}")
+        backwards = reverse_padded(x, lengths)
         there = self.forward_layer(x)[0]  # (B, T, H)
-        turned = self.backward_layer(reverse_padded(x, lengths))[0]  # (B, T, H), time running backwards
+        turned = self.backward_layer(backwards)[0]  # (B, T, H), time running backwards
         back = reverse_padded(turned, lengths)
         if self.merge == "sum" and there.shape != back.shape:
             raise ValueError(f"outputs of width {there.shape[-1]} and {back.shape[-1]} cannot be summed: use 'concat'")
@@ -112,8 +112,19 @@ class Bidirectional(nn.Module):
         return torch.cat([there, back], dim=-1) * true, torch.cat(last, dim=-1)
 
 
-def _within(lengths: Tensor, T: int) -> bool:
-    return bool(((lengths >= 1) & (lengths <= T)).all())
+def check_lengths(x: Tensor, lengths: Tensor | None) -> None:
+    """Refuse what is no batch of sequences, and lengths that are not from 1 to T, one for each."""
+    if x.dim() != 3 or x.shape[1] == 0:
+        raise ValueError(f"x has shape {tuple(x.shape)}, but (B, T, C) with at least one step is needed")
+    B, T, _ = x.shape
+    if lengths is None:
+        return
+    if lengths.shape != (B,) or lengths.dtype == torch.bool or lengths.is_floating_point():
+        raise ValueError(f"lengths has shape {tuple(lengths.shape)} and dtype {lengths.dtype}: give {B} integers")
+    if torch.compiler.is_compiling() or _fake(lengths):
+        return
+    if bool(((lengths < 1) | (lengths > T)).any()):
+        raise ValueError(f"lengths are {lengths.tolist()}, but each must be from 1 to T = {T}")
 
 
 def _fake(tensor: Tensor) -> bool:

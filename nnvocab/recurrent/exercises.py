@@ -5,15 +5,24 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from nnvocab.exercises import array, exercise, number
 from nnvocab.recurrent.bidirectional import reverse_padded
+from nnvocab.recurrent.gru import gru_cell
 from nnvocab.recurrent.mamba import Mamba
 from nnvocab.recurrent.ssm_versus_attention import mixer_costs
 from nnvocab.recurrent.state_space import discretize_zoh
 from nnvocab.recurrent.tcn import receptive_field
+
+
+def flat(answer: Any) -> np.ndarray:
+    """The numbers of an answer in one row, however nested: what our functions return has axes that none asked for."""
+    if isinstance(answer, list | tuple):
+        return np.concatenate([flat(part) for part in answer])
+    return np.asarray(answer.detach().cpu() if hasattr(answer, "detach") else answer, dtype=float).ravel()
 
 
 @exercise("recurrent/two-steps", why="The second step sees the first only through h: tanh(0.5 tanh(1)).")
@@ -88,11 +97,29 @@ def lstm_parameters(answer: Any) -> str | None:
 @exercise("recurrent/cell-by-hand", why="c = 0.5 x 2 + 1 x (-0.5) = 0.5; the closed output gate shows 0.")
 def cell_by_hand(answer: Any) -> str | None:
     f, i, g, o, c = 0.5, 1.0, -0.5, 0.0, 2.0
-    after = f * c + i * g
+    after, answer = f * c + i * g, flat(answer)
     wrong = array(answer, [after, o * math.tanh(after)], "c is f times the old c plus i times g; h is o times tanh(c).")
     if wrong and array(answer, [after, math.tanh(after)], "") is None:
         return "c is right; what does an output gate of 0 make of it?"
     return wrong
+
+
+@exercise("recurrent/gru-step", why="z keeps: 0.75 of the old 1 and 0.25 of the new -1 make 0.5.")
+def gru_step(answer: Any) -> str | None:
+    """A cell without inputs whose biases make z = 0.75 and n = -1."""
+    zeros, biases = torch.zeros(3, 1), torch.tensor([0.0, math.log(3), -50.0])
+    right = gru_cell(torch.zeros(1, 1), torch.ones(1, 1), zeros, zeros, biases, torch.zeros(3)).item()
+    return number(
+        answer,
+        right,
+        {
+            -right: "that is the other convention; in torch's GRU, as in the paper of 2014, z is the share of the old.",
+            -1.0: "that is the candidate; z is 0.75, so a part of the old state stays.",
+            0.75: "that is what is kept of the old; what comes in of the new?",
+            -0.25: "that is what comes in of the new; what is kept of the old?",
+        },
+        "mix the old state and the candidate with the shares z and 1 - z.",
+    )
 
 
 @exercise("recurrent/half-life", why="f to the power of 100 is 1/2 for f = 0.5^(1/100), about 0.993.")
@@ -113,7 +140,7 @@ def half_life(answer: Any) -> str | None:
 
 @exercise("recurrent/reverse-padded", why="Only the first three steps turn around; the padding stays at the end.")
 def reverse_by_length(answer: Any) -> str | None:
-    x = torch.tensor([1.0, 2.0, 3.0, 0.0, 0.0])
+    x, answer = torch.tensor([1.0, 2.0, 3.0, 0.0, 0.0]), flat(answer)
     right = reverse_padded(x.view(1, 5, 1), torch.tensor([3])).flatten()
     if array(answer, x.flip(0), "") is None:
         return "now the backward network begins with two steps of padding."
@@ -140,6 +167,7 @@ def tcn_levels(answer: Any) -> str | None:
 @exercise("recurrent/zoh", why="exp(-ln 2) = 0.5, and (0.5 - 1) / (-1) x 1 = 0.5.")
 def zero_order_hold(answer: Any) -> str | None:
     A, B = discretize_zoh(torch.tensor([[-1.0]]), torch.tensor([[1.0]]), math.log(2))
+    answer = flat(answer)
     if array(answer, [A.item(), math.log(2)], "") is None:
         return "A is right; delta times B is the first order only, as in Mamba: zero-order hold integrates exactly."
     return array(answer, [A.item(), B.item()], "A becomes exp(delta A), and B becomes (exp(delta A) - 1) / A times B.")

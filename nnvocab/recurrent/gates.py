@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.recurrent.lstm import LSTM
 from nnvocab.recurrent.stack import check_sequence, check_state
 from nnvocab.vocabulary import Example, entry
 
@@ -178,6 +179,7 @@ def lstm_gates(
         x: (B, T, C), or (T, B, C) if the layer is not batch_first. Every result is (B, T, H).
 
     Raises:
+        TypeError: if the layer is no LSTM.
         ValueError: if the layer is bidirectional or projected, if there is no such layer, if x, a state or a forced
             value has the wrong shape, or if force names no gate.
 
@@ -186,6 +188,8 @@ def lstm_gates(
     >>> gates.c.abs().max().item()
     0.0
     """
+    if not isinstance(lstm, LSTM | nn.LSTM):
+        raise TypeError(f"lstm is a {type(lstm).__name__}, but the gates i, f, g and o are those of an LSTM")
     force = dict(force or {})
     if lstm.bidirectional or lstm.proj_size:
         raise ValueError("the gates of one direction without projection can be shown; make such an LSTM")

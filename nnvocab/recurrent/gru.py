@@ -59,6 +59,7 @@ def gru_layer(
     Shapes:
         x: (B, T, C); h: (B, H). Returns y (B, T, H) and the last state (B, H) in a tuple of one.
     """
+    check_sequence(x, w_ih.shape[1], batch_first=True)
     outputs = []
     for x_t in x.unbind(1):
         h = gru_cell(x_t, h, w_ih, w_hh, b_ih, b_hh, reset_after=reset_after)

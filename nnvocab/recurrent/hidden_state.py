@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nnvocab.recurrent.stack import check_run
 from nnvocab.vocabulary import Example, entry
 
 
@@ -61,7 +62,8 @@ def hidden_states(
         that lead to the same state are the same past.
 
     Raises:
-        ValueError: if the layer is not batch_first, or a step to replace is not in the sequence.
+        ValueError: if the layer is not batch_first or bidirectional, x has the wrong shape, or a step to replace is
+            not in the sequence.
 
     Source: Elman 1990, where the state is called context units.
 
@@ -69,12 +71,8 @@ def hidden_states(
     >>> y.shape, len(states)
     (torch.Size([1, 5, 4]), 5)
     """
-    if not layer.batch_first:
-        raise ValueError("the layer reads (T, B, C); make it with batch_first=True")
-    replace = dict(replace or {})
-    T = x.shape[1]
-    if T == 0:
-        raise ValueError(f"x has shape {tuple(x.shape)}: a sequence needs at least one step")
+    check_run(layer, x)
+    replace, T = dict(replace or {}), x.shape[1]
     if outside := sorted(t for t in replace if not 0 <= t < T):
         raise ValueError(f"replace names steps {outside}, but the sequence has steps 0 to {T - 1}")
     outputs, states = [], []

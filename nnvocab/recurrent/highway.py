@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nnvocab.recurrent.stack import check_run
 from nnvocab.vocabulary import Example, entry
 
 
@@ -31,17 +32,22 @@ def cell_state_gradient(f: Tensor) -> Tensor:
         f: forget gates of steps 1 to T, as ``lstm_gates`` returns them.
 
     Shapes:
-        f: (B, T, H). Returns (B, T + 1, H): the derivative with respect to :math:`c_0, c_1, \dots, c_T`; the last is 1.
+        f: (B, T, H). Returns (B, T + 1, H): the derivative by c_0, c_1 and so on to c_T; the last is 1.
 
     Notice:
         No weight matrix and no tanh stands in the product, and it still decays unless f is near 1: 0.5 to the power of
         100 is 8e-31. The total derivative has further paths, through h and the gates, which can also grow.
+
+    Raises:
+        ValueError: if f is not (B, T, H) with at least one step.
 
     Source: Hochreiter and Schmidhuber 1997, section 3.2, where f = 1: the constant error carousel.
 
     >>> cell_state_gradient(torch.full((1, 2, 1), 0.5)).flatten()
     tensor([0.2500, 0.5000, 1.0000])
     """
+    if f.dim() != 3 or f.shape[1] == 0:
+        raise ValueError(f"f has shape {tuple(f.shape)}, but (B, T, H) with at least one step is needed")
     products = f.flip(1).cumprod(1).flip(1)  # (B, T, H): at t, f_t f_{t+1} ... f_T
     return torch.cat([products, torch.ones_like(f.narrow(1, 0, 1))], dim=1)
 
@@ -57,11 +63,18 @@ def hidden_state_gradient(h: Tensor, w_hh: Tensor) -> Tensor:
         w_hh: its recurrent weights.
 
     Shapes:
-        h: (B, T, H); w_hh: (H, H). Returns (B, T + 1, H, H): at t the Jacobian with respect to :math:`h_t`.
+        h: (B, T, H); w_hh: (H, H). Returns (B, T + 1, H, H): at t the Jacobian with respect to h_t.
+
+    Raises:
+        ValueError: if h or w_hh has another shape.
 
     >>> hidden_state_gradient(torch.zeros(1, 2, 1), torch.tensor([[0.5]])).flatten()
     tensor([0.2500, 0.5000, 1.0000])
     """
+    if h.dim() != 3 or w_hh.shape != (h.shape[2], h.shape[2]):
+        raise ValueError(
+            f"h has shape {tuple(h.shape)} and w_hh {tuple(w_hh.shape)}, but (B, T, H) and (H, H) are needed"
+        )
     jacobian = torch.eye(w_hh.shape[0], dtype=h.dtype, device=h.device).expand(h.shape[0], -1, -1)  # (B, H, H)
     found = [jacobian]
     for h_t in h.flip(1).unbind(1):
@@ -86,13 +99,12 @@ def gradient_over_time(layer: nn.Module, x: Tensor) -> Tensor:
         x: (B, T, C). Returns (B, T).
 
     Raises:
-        ValueError: if the layer is not batch_first, since time would then be taken for the batch.
+        ValueError: if the layer is not batch_first, since time would then be taken for the batch, or x is not (B, T, C).
 
     >>> gradient_over_time(nn.RNN(2, 3, batch_first=True), torch.zeros(1, 4, 2)).shape
     torch.Size([1, 4])
     """
-    if not getattr(layer, "batch_first", True):
-        raise ValueError("the layer reads (T, B, C); make it with batch_first=True")
+    check_run(layer, x, in_pieces=False)
     x = x.detach().requires_grad_()
     y = layer(x)
     y = y[0] if isinstance(y, tuple) else y

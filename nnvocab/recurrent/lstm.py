@@ -49,6 +49,7 @@ def lstm_layer(
         x: (B, T, C); h: (B, H); c: (B, H); w_ih: (4H, C); w_hh: (4H, H); rest: b_ih and b_hh, each (4H,), then w_hr,
         if the layer has them. Returns y (B, T, H) and the last (h, c).
     """
+    check_sequence(x, w_ih.shape[1], batch_first=True)
     biases, w_hr = _sort(rest)
     outputs = []
     for x_t in x.unbind(1):
@@ -75,21 +76,28 @@ def set_forget_bias(lstm: nn.Module, value: float) -> nn.Module:
     """Set the bias of every forget gate of an LSTM, ours or torch's, so that it begins by keeping.
 
     Args:
-        lstm: a module whose biases are named as in ``nn.LSTM``.
+        lstm: an LSTM, or a module that holds some; their biases are named as in ``nn.LSTM``.
         value: the sum of the two biases. 1 makes a gate of about 0.73 where 0 makes 0.5.
 
     Raises:
-        ValueError: if the module has no biases.
+        ValueError: if there are no such biases, or they are those of another recurrent layer.
 
     Source: Gers et al. 2000 begin with a positive bias; Jozefowicz et al. 2015 recommend 1.
     """
-    biases = {name: p for name, p in lstm.named_parameters() if name.split(".")[-1].startswith("bias_")}
+    biases = [
+        (name, bias, module.hidden_size)
+        for module in lstm.modules()
+        for name, bias in module.named_parameters(recurse=False)
+        if name.startswith(("bias_ih", "bias_hh"))
+    ]
     if not biases:
         raise ValueError("the module has no bias_ih and bias_hh to set: make it with bias=True")
+    for name, bias, H in biases:
+        if len(bias) != 4 * H:
+            raise ValueError(f"{name} has {len(bias)} rows, but an LSTM of hidden_size {H} has {4 * H}: give an LSTM")
     with torch.no_grad():
-        for name, bias in biases.items():
-            H = bias.shape[0] // 4
-            bias[H : 2 * H] = value if "bias_ih" in name else 0.0
+        for name, bias, H in biases:
+            bias[H : 2 * H] = value if name.startswith("bias_ih") else 0.0
     return lstm
 
 
@@ -141,7 +149,7 @@ class LSTM(nn.Module):
     Raises:
         ValueError: if a size is not allowed, or x or a state has the wrong shape.
 
-    Source: Hochreiter and Schmidhuber 1997, sections 4 and 5; the forget gate is Gers et al. 2000. Gates see x and h
+    Source: Hochreiter and Schmidhuber 1997, section 4; the forget gate is Gers et al. 2000. Gates see x and h
     alone, as in most libraries; cells whose gates also see c are called peephole LSTMs.
 
     >>> lstm = LSTM(8, 16, batch_first=True).set_forget_bias(1.0)

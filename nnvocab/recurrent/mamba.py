@@ -35,10 +35,10 @@ class Mamba(nn.Module):
 
     .. math::
         \begin{aligned}
-        (x, z) &= W_{\text{in}} u, \qquad x \leftarrow \operatorname{SiLU}(\operatorname{conv}(x)), \qquad
-        (\delta_t, B_t, C_t) = W_x x_t, \qquad \Delta_t = \operatorname{softplus}(W_\Delta \delta_t + b_\Delta) \\
-        h_t &= e^{\Delta_t A} \odot h_{t-1} + \Delta_t x_t B_t^{\top}, \qquad
-        y_t = W_{\text{out}} \big( (h_t C_t + D \odot x_t) \odot \operatorname{SiLU}(z_t) \big)
+        (x, z) &= W_{\text{in}} u, \qquad x \leftarrow \operatorname{SiLU}(\operatorname{conv}(x)) \\
+        (\delta_t, B_t, C_t) &= W_x x_t, \qquad \Delta_t = \operatorname{softplus}(W_\Delta \delta_t + b_\Delta) \\
+        h_t &= e^{\Delta_t A} \odot h_{t-1} + \Delta_t x_t B_t^{\top} \\
+        y_t &= W_{\text{out}} \big( (h_t C_t + D \odot x_t) \odot \operatorname{SiLU}(z_t) \big)
         \end{aligned}
 
     where conv is a depthwise causal convolution over d_conv steps and A is negative, one row of N numbers a channel.
@@ -142,4 +142,4 @@ class Mamba(nn.Module):
         if tuple(tuple(s.shape) for s in state) != shapes:
             given = tuple(tuple(s.shape) for s in state)
             raise ValueError(f"state has shapes {given}, but {shapes} are needed: (B, E, d_conv - 1) and (B, E, N)")
-        return state
+        return MambaState(*state)

@@ -71,13 +71,20 @@ class MambaBlock(nn.Module):
 
     def scan(self, x: Tensor, state: MambaState | None = None) -> tuple[Tensor, MambaState]:
         """Read a whole sequence, going on from a state."""
+        self._check_width(x)
         y, state = self.mixer.scan(self.norm(x), state)
         return x + y, state
 
     def step(self, x: Tensor, state: MambaState | None = None) -> tuple[Tensor, MambaState]:
         """Read one position (B, C)."""
+        self._check_width(x)
         y, state = self.mixer.step(self.norm(x), state)
         return x + y, state
+
+    def _check_width(self, x: Tensor) -> None:
+        C = self.mixer.d_model
+        if x.dim() == 0 or x.shape[-1] != C:
+            raise ValueError(f"x has shape {tuple(x.shape)}, but (B, T, {C}) is needed, or (B, {C}) for one position")
 
 
 class MambaLM(nn.Module):
@@ -94,6 +101,10 @@ class MambaLM(nn.Module):
     Shapes:
         tokens: (B, T) integers. Returns the scores of the next token (B, T, V).
 
+    Raises:
+        TypeError: if the tokens are no integers.
+        ValueError: if a size is not positive, the tokens have the wrong shape, or the states are not one a block.
+
     >>> MambaLM(10, 16, num_layers=2)(torch.zeros(1, 5, dtype=torch.long)).shape
     torch.Size([1, 5, 10])
     """
@@ -102,6 +113,8 @@ class MambaLM(nn.Module):
         self, vocab_size: int, d_model: int, num_layers: int = 2, d_state: int = 16, d_conv: int = 4, expand: int = 2
     ) -> None:
         super().__init__()
+        if min(vocab_size, num_layers) < 1:
+            raise ValueError(f"vocab_size {vocab_size} and num_layers {num_layers} must be at least 1")
         self.embed = nn.Embedding(vocab_size, d_model)
         nn.init.normal_(self.embed.weight, std=0.02)
         self.blocks = nn.ModuleList(MambaBlock(d_model, d_state, d_conv, expand) for _ in range(num_layers))
@@ -114,19 +127,31 @@ class MambaLM(nn.Module):
         """Read tokens (B, T), going on from the states of the blocks; returns all scores and the states."""
         if tokens.dim() != 2 or tokens.shape[1] == 0:
             raise ValueError(f"tokens have shape {tuple(tokens.shape)}, but (B, T) with at least one token is needed")
-        x, after = self.embed(tokens), []
-        for block, state in zip(self.blocks, states or [None] * len(self.blocks), strict=True):
+        x, after = self._embedded(tokens), []
+        for block, state in zip(self.blocks, self._before(states), strict=True):
             x, state = block.scan(x, state)
             after.append(state)
         return self.norm(x) @ self.embed.weight.T, after
 
     def step(self, token: Tensor, states: list[MambaState] | None = None) -> tuple[Tensor, list[MambaState]]:
         """Read one token (B,); returns the scores of the next (B, V) and the states."""
-        x, after = self.embed(token), []
-        for block, state in zip(self.blocks, states or [None] * len(self.blocks), strict=True):
+        if token.dim() != 1:
+            raise ValueError(f"token has shape {tuple(token.shape)}, but (B,) is needed: one token a sequence")
+        x, after = self._embedded(token), []
+        for block, state in zip(self.blocks, self._before(states), strict=True):
             x, state = block.step(x, state)
             after.append(state)
         return self.norm(x) @ self.embed.weight.T, after
+
+    def _embedded(self, tokens: Tensor) -> Tensor:
+        if tokens.dtype not in (torch.int64, torch.int32):
+            raise TypeError(f"tokens are of {tokens.dtype}, but must be integers: give tokens.long()")
+        return self.embed(tokens)
+
+    def _before(self, states: list[MambaState] | None) -> list[MambaState] | list[None]:
+        if states is not None and len(states) != len(self.blocks):
+            raise ValueError(f"{len(states)} states are given, but the model has {len(self.blocks)} blocks")
+        return [None] * len(self.blocks) if states is None else states
 
     @torch.no_grad()
     def generate(
@@ -139,7 +164,12 @@ class MambaLM(nn.Module):
             steps: tokens to add.
             temperature: 0 takes the likeliest token; 1 draws from the model's distribution.
             generator: source of the draws.
+
+        Raises:
+            ValueError: if steps or the temperature is below 0.
         """
+        if steps < 0 or not temperature >= 0:
+            raise ValueError(f"steps is {steps} and temperature {temperature}, but both must be 0 or more")
         scores, states = self.scan(prompt)
         scores, written = scores[:, -1], [prompt]
         for _ in range(steps):

@@ -10,6 +10,7 @@ from nnvocab.recurrent.stack import add_weights, check_dropout, check_sequence, 
 from nnvocab.vocabulary import Example, entry
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
+KERNELS = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}
 
 
 def rnn_cell(
@@ -30,6 +31,7 @@ def rnn_cell(
     Shapes:
         x: (B, C); h: (B, H); w_ih: (H, C); w_hh: (H, H); b_ih, b_hh: (H,). Returns (B, H).
     """
+    check_nonlinearity(nonlinearity)
     return ACTIVATIONS[nonlinearity](F.linear(x, w_ih, b_ih) + F.linear(h, w_hh, b_hh))
 
 
@@ -48,6 +50,7 @@ def rnn_layer(
     Shapes:
         x: (B, T, C); h: (B, H). Returns y (B, T, H) and the last state (B, H) in a tuple of one.
     """
+    check_sequence(x, w_ih.shape[1], batch_first=True)
     outputs = []
     for x_t in x.unbind(1):
         h = rnn_cell(x_t, h, w_ih, w_hh, b_ih, b_hh, nonlinearity=nonlinearity)
@@ -66,10 +69,16 @@ def rnn_layer_fused(
     nonlinearity: str = "tanh",
 ) -> tuple[Tensor, tuple[Tensor]]:
     """The same layer by torch's own kernel, which runs the loop outside Python."""
-    kernel = torch.rnn_tanh if nonlinearity == "tanh" else torch.rnn_relu
+    check_nonlinearity(nonlinearity)
     weights = [w_ih, w_hh] if b_ih is None else [w_ih, w_hh, b_ih, b_hh]
-    y, h = kernel(x, h[None], weights, b_ih is not None, 1, 0.0, False, False, True)
+    y, h = KERNELS[nonlinearity](x, h[None], weights, b_ih is not None, 1, 0.0, False, False, True)
     return y, (h[0],)
+
+
+def check_nonlinearity(nonlinearity: str) -> None:
+    """Refuse what is neither tanh nor relu."""
+    if nonlinearity not in ACTIVATIONS:
+        raise ValueError(f"nonlinearity is {nonlinearity!r}, but must be 'tanh' or 'relu'")
 
 
 @entry(
@@ -136,8 +145,7 @@ class RNN(nn.Module):
         bidirectional: bool = False,
     ) -> None:
         super().__init__()
-        if nonlinearity not in ACTIVATIONS:
-            raise ValueError(f"nonlinearity is {nonlinearity!r}, but must be 'tanh' or 'relu'")
+        check_nonlinearity(nonlinearity)
         check_dropout(dropout)
         add_weights(self, 1, input_size, hidden_size, num_layers, bias=bias, bidirectional=bidirectional)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
@@ -150,8 +158,7 @@ class RNN(nn.Module):
         if state is None:
             state = x.new_zeros(shape)
         check_state(state, shape, "state")
-        kernel = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
-        return kernel(
+        return KERNELS[self.nonlinearity](
             x,
             state,
             weights_of(self),

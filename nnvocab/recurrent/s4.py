@@ -25,11 +25,15 @@ def diagonal_start(d_state: int, init: str = "legs") -> Tensor:
     Shapes:
         Returns (N/2,), ascending, in float64.
 
+    Raises:
+        ValueError: if d_state is odd or below 2, or init is unknown.
+
     Source: Gu et al. 2022 (S4D), section 4.
 
     >>> diagonal_start(4, "lin")
     tensor([0.0000, 3.1416], dtype=torch.float64)
     """
+    check_start(d_state, init)
     n = torch.arange(d_state // 2, dtype=torch.float64)
     if init == "lin":
         return math.pi * n
@@ -38,6 +42,14 @@ def diagonal_start(d_state: int, init: str = "legs") -> Tensor:
     A, p = hippo_legs(d_state, like=n)
     skew = A + p @ p.T / 2 + torch.eye(d_state, dtype=n.dtype) / 2
     return torch.linalg.eigvalsh(1j * skew)[d_state // 2 :]  # i times skew-symmetric is Hermitian: real eigenvalues
+
+
+def check_start(d_state: int, init: str) -> None:
+    """Refuse a state that is not made of pairs, and a start that does not exist."""
+    if d_state < 2 or d_state % 2:
+        raise ValueError(f"d_state is {d_state}, but eigenvalues come in conjugate pairs: give an even number")
+    if init not in ("legs", "lin", "inv"):
+        raise ValueError(f"init is {init!r}, but must be 'legs', 'lin' or 'inv'")
 
 
 def discretize_diagonal(A: Tensor, delta: Tensor, method: str) -> tuple[Tensor, Tensor]:
@@ -51,6 +63,8 @@ def discretize_diagonal(A: Tensor, delta: Tensor, method: str) -> tuple[Tensor, 
     Shapes:
         A: (C, N/2) complex; delta: (C,). Returns both of shape (C, N/2).
     """
+    if method not in ("zoh", "bilinear"):
+        raise ValueError(f"method is {method!r}, but must be 'zoh' or 'bilinear'")
     delta = delta.unsqueeze(1)
     step = delta * A
     if method == "zoh":
@@ -139,7 +153,7 @@ class S4(nn.Module):
         that does not grow. A channel with step length delta remembers for about 1/delta steps.
 
     Raises:
-        ValueError: if d_state is odd, the range of dt is empty, init or method is unknown, x has the wrong shape, or
+        ValueError: if d_model is below 1, d_state is odd, the range of dt is empty, init or method is unknown, x has the wrong shape, or
             ``step`` is called on a bidirectional layer.
 
     Source: Gu et al. 2022 (S4D), sections 3 and 4; HiPPO and the two modes: Gu, Goel and Re 2022. S4 itself keeps a
@@ -161,12 +175,13 @@ class S4(nn.Module):
         method: str = "zoh",
     ) -> None:
         super().__init__()
-        if d_state < 2 or d_state % 2:
-            raise ValueError(f"d_state is {d_state}, but eigenvalues come in conjugate pairs: give an even number")
+        if d_model < 1:
+            raise ValueError(f"d_model is {d_model}, but must be at least 1")
+        check_start(d_state, init)
         if not 0 < dt_min <= dt_max:
             raise ValueError(f"dt_min {dt_min} and dt_max {dt_max} must be 0 < dt_min <= dt_max")
-        if init not in ("legs", "lin", "inv") or method not in ("zoh", "bilinear"):
-            raise ValueError(f"init {init!r} must be 'legs', 'lin' or 'inv', and method {method!r} 'zoh' or 'bilinear'")
+        if method not in ("zoh", "bilinear"):
+            raise ValueError(f"method is {method!r}, but must be 'zoh' or 'bilinear'")
         self.d_model, self.bidirectional, self.method = d_model, bidirectional, method
         low, high = math.log(dt_min), math.log(dt_max)
         self.log_dt = nn.Parameter(torch.empty(d_model).uniform_(low, high))
@@ -201,6 +216,8 @@ class S4(nn.Module):
         """Read one step: x (B, C) and the complex state (B, C, N/2), None before the first; returns y and the next."""
         if self.bidirectional:
             raise ValueError("a bidirectional layer cannot go step by step: its second kernel looks ahead")
+        if x.dim() != 2 or x.shape[1] != self.d_model:
+            raise ValueError(f"x has shape {tuple(x.shape)}, but (B, {self.d_model}) is needed: one step")
         keep, write, C = self.system()
         u = wide(x)
         if state is None:

@@ -96,7 +96,7 @@ def associative_recall(
         Returns keys and values (B, pairs), query and answer (B,), all integers.
 
     Raises:
-        ValueError: if there are fewer keys than pairs.
+        ValueError: if there are fewer keys than pairs, or no sequence or value.
 
     >>> task = associative_recall(2, pairs=3, num_keys=8, num_values=4)
     >>> bool((task.keys == task.query[:, None]).sum(1).eq(1).all())
@@ -104,6 +104,8 @@ def associative_recall(
     """
     if not 1 <= pairs <= num_keys:
         raise ValueError(f"pairs is {pairs}, but {num_keys} different keys allow 1 to {num_keys}")
+    if min(batch, num_values) < 1:
+        raise ValueError(f"batch {batch} and num_values {num_values} must be at least 1")
     keys = torch.rand(batch, num_keys, generator=generator).argsort(dim=1)[:, :pairs]
     values = torch.randint(num_values, (batch, pairs), generator=generator)
     asked = torch.randint(pairs, (batch, 1), generator=generator)

@@ -97,6 +97,16 @@ def check_state(state: Tensor, shape: tuple[int, ...], name: str) -> None:
         )
 
 
+def check_run(layer: nn.Module, x: Tensor, *, in_pieces: bool = True) -> None:
+    """Refuse a layer or a batch that cannot be run over (B, T, C), in pieces one after the other if ``in_pieces``."""
+    if not getattr(layer, "batch_first", True):
+        raise ValueError("the layer reads (T, B, C); make it with batch_first=True")
+    if in_pieces and getattr(layer, "bidirectional", False):
+        raise ValueError("the layer is bidirectional: its backward half begins at the last step, so make it one-way")
+    if x.dim() != 3 or x.shape[1] == 0:
+        raise ValueError(f"x has shape {tuple(x.shape)}, but (B, T, C) with at least one step is needed")
+
+
 def run_stack(
     layer: Layer,
     x: Tensor,

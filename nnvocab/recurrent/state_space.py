@@ -35,6 +35,8 @@ def hippo_legs(d_state: int, *, like: Tensor | None = None) -> tuple[Tensor, Ten
     tensor([[-1.0000,  0.0000],
             [-1.7321, -2.0000]])
     """
+    if d_state < 1:
+        raise ValueError(f"d_state is {d_state}, but must be at least 1")
     n = torch.arange(d_state, **({} if like is None else {"dtype": like.dtype, "device": like.device})) * 1.0
     root = (2 * n + 1).sqrt()
     A = -(root[:, None] * root).tril(-1) - torch.diag(n + 1)
@@ -57,6 +59,7 @@ def discretize_zoh(A: Tensor, B: Tensor, delta: Tensor | float) -> tuple[Tensor,
     >>> discretize_zoh(torch.zeros(1, 1), torch.ones(1, 1), 0.5)
     (tensor([[1.]]), tensor([[0.5000]]))
     """
+    check_system(A, B)
     N, P = B.shape
     block = torch.cat([torch.cat([A, B], dim=1), A.new_zeros(P, N + P)])  # (N + P, N + P)
     power = torch.matrix_exp(delta * block)
@@ -77,9 +80,16 @@ def discretize_bilinear(A: Tensor, B: Tensor, delta: Tensor | float) -> tuple[Te
     >>> discretize_bilinear(-2 * torch.ones(1, 1), torch.ones(1, 1), 1.0)
     (tensor([[0.]]), tensor([[0.5000]]))
     """
+    check_system(A, B)
     eye = torch.eye(A.shape[0], dtype=A.dtype, device=A.device)
     left = eye - delta / 2 * A
     return torch.linalg.solve(left, eye + delta / 2 * A), torch.linalg.solve(left, delta * B)
+
+
+def check_system(A: Tensor, B: Tensor) -> None:
+    """Refuse matrices that make no system: A must be (N, N) and B (N, P)."""
+    if A.dim() != 2 or B.dim() != 2 or A.shape[0] != A.shape[1] or A.shape[0] != B.shape[0]:
+        raise ValueError(f"A has shape {tuple(A.shape)} and B {tuple(B.shape)}, but (N, N) and (N, P) are needed")
 
 
 def ssm_recurrence(u: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:

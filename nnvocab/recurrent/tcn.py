@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from nnvocab.recurrent.stack import check_dropout
 from nnvocab.vocabulary import Example, entry
 
 
@@ -44,9 +45,17 @@ def receptive_field(kernel_size: int, num_levels: int, *, dilation_base: int = 2
         dilation_base: 2 in the paper.
         convs_per_level: convolutions in a block, 2 in the paper.
 
+    Raises:
+        ValueError: if a number is below 1.
+
     >>> receptive_field(kernel_size=3, num_levels=4)
     61
     """
+    if min(kernel_size, num_levels, dilation_base, convs_per_level) < 1:
+        raise ValueError(
+            f"kernel_size {kernel_size}, num_levels {num_levels}, dilation_base {dilation_base} and convs_per_level "
+            f"{convs_per_level} must be at least 1"
+        )
     return 1 + convs_per_level * (kernel_size - 1) * sum(dilation_base**i for i in range(num_levels))
 
 
@@ -78,8 +87,12 @@ class TemporalBlock(nn.Module):
 
     def stream(self, x: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Read on: ``past`` holds the last inputs of the two convolutions, zeros at the beginning."""
+        shapes = [(x.shape[0], c.in_channels, self.reach) for c in (self.conv1, self.conv2)]
         if past is None:
-            past = tuple(x.new_zeros(x.shape[0], c.in_channels, self.reach) for c in (self.conv1, self.conv2))
+            past = tuple(x.new_zeros(shape) for shape in shapes)
+        elif [tuple(p.shape) for p in past] != shapes:
+            given = [tuple(p.shape) for p in past]
+            raise ValueError(f"past of a level has shapes {given}, but {shapes} are needed: is it of another batch?")
         y, kept = x, []
         for conv, before in zip((self.conv1, self.conv2), past, strict=True):
             seen = torch.cat([before, y], dim=2)  # (B, C, reach + T)
@@ -123,7 +136,9 @@ class TCN(nn.Module):
         doubles with every level. An RNN's state has no such edge.
 
     Raises:
-        ValueError: if there is no level, K is below 1, or x has the wrong shape.
+        TypeError: if channels is one number.
+        ValueError: if there is no level, a size is below 1, dropout is no probability, or x or the past has the wrong
+            shape.
 
     Source: Bai et al. 2018, section 3.
 
@@ -136,10 +151,14 @@ class TCN(nn.Module):
         self, in_channels: int, channels: Sequence[int], kernel_size: int = 2, *, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        if not channels or kernel_size < 1:
+        if isinstance(channels, int):
+            raise TypeError(f"channels is {channels}, but names the width of each level: give e.g. ({channels},) * 3")
+        if not channels or min(in_channels, kernel_size, *channels) < 1:
             raise ValueError(
-                f"channels {tuple(channels)} must name a level, and kernel_size {kernel_size} be at least 1"
+                f"channels {tuple(channels)} must name a level, and in_channels {in_channels}, each width and "
+                f"kernel_size {kernel_size} be at least 1"
             )
+        check_dropout(dropout)
         self.in_channels = in_channels
         self.receptive_field = receptive_field(kernel_size, len(channels))
         widths = [in_channels, *channels]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from nnvocab.recurrent.rnn import rnn_cell
+from nnvocab.recurrent.stack import check_run, check_sequence
 from nnvocab.vocabulary import Example, entry
 
 
@@ -64,12 +65,16 @@ def unroll(x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor | None
         Autograd needs no rule for time: the unrolled network is an ordinary graph. Its depth is T, and so is the
         number of states that the backward pass must keep.
 
+    Raises:
+        ValueError: if x has the wrong shape.
+
     Source: Werbos 1990, section III.
 
     >>> run = unroll(torch.zeros(1, 4, 2), torch.zeros(1, 3), torch.zeros(3, 2), torch.zeros(3, 3))
     >>> run.outputs.shape, len(run.copies)
     (torch.Size([1, 4, 3]), 4)
     """
+    check_sequence(x, w_ih.shape[1], batch_first=True)
     outputs, copies = [], []
     for x_t in x.unbind(1):
         copies.append((w_ih.clone(), w_hh.clone()))
@@ -97,7 +102,7 @@ def truncated_bptt(
         Memory is that of ``steps`` steps, and no step learns from a loss more than ``steps - 1`` steps later.
 
     Raises:
-        ValueError: if steps is below 1 or the layer is not batch_first.
+        ValueError: if steps is below 1, the layer is not batch_first or bidirectional, or x has the wrong shape.
 
     >>> rnn = nn.RNN(2, 3, batch_first=True)
     >>> total, _ = truncated_bptt(rnn, torch.zeros(1, 6, 2), lambda y, t: y.sum(), steps=2)
@@ -106,8 +111,7 @@ def truncated_bptt(
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}, but a window needs at least 1 step")
-    if not layer.batch_first:
-        raise ValueError("the layer reads (T, B, C); make it with batch_first=True")
+    check_run(layer, x)
     total = 0.0
     for start in range(0, x.shape[1], steps):
         y, state = layer(x[:, start : start + steps], state)

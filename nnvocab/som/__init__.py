@@ -2,10 +2,12 @@
 
 from nnvocab.som.cube_neighbours import CubeNeighbours, coupling_kernel, cube_neighbours, propagate
 from nnvocab.som.growing_neural_gas import GrowingNeuralGas, Snapshot
+from nnvocab.som.growth_film import GrowthFilm, growth_film
 from nnvocab.som.kmeans_layer import KMeansLayer, kmeans_plus_plus
 from nnvocab.som.kmeans_output import kmeans_output
 from nnvocab.som.lattice import adjacent, lattice_distance, lattice_positions, lattice_shape, neighbour_pairs
 from nnvocab.som.map_quality import best_units, quantization_error, topographic_error, u_matrix
+from nnvocab.som.nearest import nearest_units
 from nnvocab.som.prototype_uses import PrototypeReading, read_prototypes
 from nnvocab.som.recursive_kmeans import RecursiveKMeans
 from nnvocab.som.schedule import decay, gaussian_spread, neighbourhood
@@ -18,6 +20,7 @@ __all__ = [
     "Activation",
     "CubeNeighbours",
     "GrowingNeuralGas",
+    "GrowthFilm",
     "KMeansLayer",
     "PrototypeReading",
     "RecursiveKMeans",
@@ -30,11 +33,13 @@ __all__ = [
     "cube_neighbours",
     "decay",
     "gaussian_spread",
+    "growth_film",
     "kmeans_output",
     "kmeans_plus_plus",
     "lattice_distance",
     "lattice_positions",
     "lattice_shape",
+    "nearest_units",
     "neighbour_pairs",
     "neighbourhood",
     "propagate",

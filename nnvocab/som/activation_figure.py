@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from nnvocab.som.map_quality import check_input
 from nnvocab.style import MAGNITUDE, PALETTE
 
 if TYPE_CHECKING:
@@ -24,12 +25,11 @@ def activation_figure(som: Stacked3DSOM, x: Tensor) -> Figure:
         x: one input, (C,).
 
     Raises:
-        ValueError: if ``x`` is not one input.
+        ValueError: if ``x`` is not one input that the map can take.
     """
     from matplotlib import pyplot as plt
 
-    if x.ndim != 1:
-        raise ValueError(f"x has shape {tuple(x.shape)}, but one input of shape ({som.input_dim},) is drawn")
+    check_input(x, som.weight)
     found = som.locate(x[None])
     m, s = som.meta_size, som.cube_size
     apart = torch.linalg.vector_norm(x - som.weight, dim=-1).view(m**3, s, s, s).cpu().numpy()
@@ -39,7 +39,7 @@ def activation_figure(som: Stacked3DSOM, x: Tensor) -> Figure:
     top, bottom = figure.subfigures(2, 1, height_ratios=(1.3, 1))
     for number, axes in enumerate(top.subplots(1, m, squeeze=False)[0]):
         axes.imshow(by_cube[number], cmap=MAGNITUDE, vmin=float(by_cube.min()), vmax=float(by_cube.max()))
-        axes.set_title(f"layer {number} of the pile", fontsize=9)
+        axes.set_title(f"layer {number + 1} of the pile", fontsize=9)
         for i in range(m):
             for j in range(m):
                 light = by_cube[number, i, j] < (by_cube.min() + by_cube.max()) / 2

@@ -78,7 +78,7 @@ def propagate(update: Tensor, coupling: Tensor) -> Tensor:
         A cube in the middle has 6 + 12 + 8 neighbours, one in a corner 3 + 3 + 1: what is passed on is not the same.
 
     Raises:
-        ValueError: if M is no cube number.
+        ValueError: if M is no cube number, or there are not three couplings.
 
     Source: this book; the text it follows names the connections without a rule. The couplings take the place of the
     neighbourhood function of Kohonen 1982.
@@ -104,9 +104,16 @@ def coupling_kernel(meta_size: int, coupling: Tensor) -> Tensor:
     Shapes:
         coupling: (3,). Returns (M, M), M = meta_size cubed.
 
+    Raises:
+        ValueError: if there are not three couplings.
+
     >>> coupling_kernel(2, torch.tensor([0.5, 0.25, 0.125]))[0]
     tensor([1.0000, 0.5000, 0.5000, 0.2500, 0.5000, 0.2500, 0.2500, 0.1250])
     """
+    if coupling.shape != (3,):
+        raise ValueError(
+            f"coupling has shape {tuple(coupling.shape)}, but three weights are needed: face, edge, corner"
+        )
     weights = torch.cat([coupling.new_zeros(1), coupling, coupling.new_ones(1)])  # far, face, edge, corner, itself
     return weights.take(_steps(meta_size, coupling.device))
 

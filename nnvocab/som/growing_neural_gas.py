@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvocab.som.map_quality import check_inputs
+from nnvocab.som.map_quality import check_input, check_inputs
 from nnvocab.vocabulary import Example, entry
 
 
@@ -121,6 +121,7 @@ class GrowingNeuralGas(nn.Module):
     @torch.no_grad()
     def adapt(self, x: Tensor) -> None:
         """Learn one input of shape (C,)."""
+        check_input(x, self.weight)
         distance = (x - self.weight).square().sum(-1).masked_fill(~self.alive, torch.inf)  # (N,)
         nearest, (first, second) = distance.topk(2, largest=False)
         self.error[first] += nearest[0]
@@ -139,10 +140,16 @@ class GrowingNeuralGas(nn.Module):
 
     @torch.no_grad()
     def insert(self) -> bool:
-        """Split the edge between the unit of largest error and its worst neighbour; false if there is no room."""
+        """Split the edge between the unit of largest error and its worst neighbour; false if there is no room.
+
+        Raises:
+            ValueError: if there is no edge yet.
+        """
         if bool(self.alive.all()):
             return False
         worst = self.error.masked_fill(~self.alive, -1.0).argmax()
+        if not bool((self.age[worst] >= 0).any()):
+            raise ValueError("the graph has no edge to split: let it learn an input first, by adapt or fit")
         other = self.error.masked_fill(self.age[worst] < 0, -1.0).argmax()
         new = (~self.alive).long().argmax()
         self.weight[new] = (self.weight[worst] + self.weight[other]) / 2
@@ -171,8 +178,10 @@ class GrowingNeuralGas(nn.Module):
         Returns: the graphs that were kept, the first and the last one always.
 
         Raises:
-            ValueError: if the inputs do not fit, or all inputs are the same.
+            ValueError: if the inputs do not fit, all inputs are the same, or steps is below 1.
         """
+        if steps < 1:
+            raise ValueError(f"steps is {steps}, but must be 1 or more")
         check_inputs(x, self.weight, finite=True)
         if bool((x == x[0]).all()):
             raise ValueError(f"all {len(x)} rows of x are the same, but the first two units need two places")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nnvocab.som.kmeans_output import OUTPUTS, kmeans_output
+from nnvocab.som.nearest import nearest_units
 from nnvocab.som.soft_assignment import centre_distance, check_distance, check_temperature, soft_assignment_fused
 from nnvocab.vocabulary import Example, entry
 
@@ -27,13 +28,16 @@ def kmeans_plus_plus(
         z: (B, D). Returns (K, D).
 
     Raises:
-        ValueError: if there are fewer distinct points than centres.
+        ValueError: if there are fewer distinct points than centres, no centre is asked for, or a number is not finite.
 
     Source: Arthur and Vassilvitskii 2007.
 
     >>> sorted(kmeans_plus_plus(torch.tensor([[0.0], [0.0], [9.0]]), 2).flatten().tolist())
     [0.0, 9.0]
     """
+    check_points(z)
+    if num_clusters < 1:
+        raise ValueError(f"num_clusters is {num_clusters}, but must be 1 or more")
     first = torch.randint(len(z), (1,), generator=generator, device=z.device)
     picked, nearest = [z[first]], None
     for _ in range(num_clusters - 1):
@@ -141,8 +145,11 @@ class KMeansLayer(nn.Module):
         return self.distances(x).amin(-1)
 
     def symbols(self, x: Tensor) -> Tensor:
-        """Number of the nearest centre, (...)."""
-        return self.distances(x).argmin(-1)
+        """Number of the nearest centre, (...); of two that are equally near the first."""
+        if self.distance not in ("squared", "euclidean"):
+            return self.distances(x).argmin(-1)
+        z = self.encode(x)
+        return nearest_units(z.reshape(-1, self.features), self.centres)[:, 0].view(z.shape[:-1])
 
     def clustering_loss(self, x: Tensor) -> Tensor:
         r"""Mean of :math:`-\tau \log \sum_k \exp(-d_k / \tau)`: for a small tau the mean least distance.
@@ -160,10 +167,10 @@ class KMeansLayer(nn.Module):
             ValueError: if the method is unknown, or there are too few distinct inputs.
         """
         z = self.encode(x).reshape(-1, self.features)  # (B, D)
-        check_points(z)
         if method == "k-means++":
             self.centres.copy_(kmeans_plus_plus(z, self.num_clusters, self.distance, generator=generator))
         elif method == "sample":
+            check_points(z)
             if len(z) < self.num_clusters:
                 raise ValueError(f"x has {len(z)} points, but {self.num_clusters} centres are asked for")
             self.centres.copy_(z[torch.randperm(len(z), generator=generator, device=z.device)[: self.num_clusters]])
@@ -183,15 +190,22 @@ class KMeansLayer(nn.Module):
         Inputs are drawn by their squared distance to the centres that stay, as k-means++ does.
 
         Returns: the numbers of the centres that moved.
+
+        Raises:
+            ValueError: if no centre would stay, or all inputs lie on those that stay.
         """
         z = self.encode(x).reshape(-1, self.features)
         check_points(z)
         dead = torch.nonzero(self.usage(x) <= min_share).flatten()
         stays = torch.ones(self.num_clusters, dtype=torch.bool, device=z.device)
         stays[dead] = False
+        if not bool(stays.any()):
+            raise ValueError(f"no centre wins more than min_share = {min_share} of the inputs: give a smaller share")
         for k in dead:
             d = centre_distance(z, self.centres[stays], self.distance).amin(-1).clamp_min(0).float()
             d = d if self.distance == "squared" else d.square()
+            if not bool((d > 0).any()):
+                raise ValueError("every input lies on a centre, so there is no place to move a dead one to")
             self.centres[k] = z[torch.multinomial(d, 1, generator=generator)[0]]
             stays[k] = True
         return dead
@@ -201,8 +215,10 @@ def check_points(z: Tensor) -> None:
     """Refuse points from which no centre can be made.
 
     Raises:
-        ValueError: if there are none, or a number among them is not finite.
+        ValueError: if they are not (B, D), there are none, or a number among them is not finite.
     """
+    if z.dim() != 2:
+        raise ValueError(f"the points have shape {tuple(z.shape)}, but (B, D) is needed")
     if len(z) == 0:
         raise ValueError("x is empty, but centres need at least one point each")
     if not torch.isfinite(z).all():

@@ -60,7 +60,7 @@ def kmeans_output(
         leave the encoder without any. "features" has none for the centres, since it does not use them.
 
     Raises:
-        ValueError: if the mode is unknown.
+        ValueError: if the mode is unknown, or z, centres and shares do not fit each other.
 
     Source: van den Oord et al. 2017, section 3.2, for the nearest centre; there it learns from a loss of its own.
 
@@ -72,6 +72,11 @@ def kmeans_output(
     """
     if mode not in OUTPUTS:
         raise ValueError(f"mode is {mode!r}, but must be one of {OUTPUTS}")
+    if shares.shape != (*z.shape[:-1], len(centres)) or z.shape[-1] != centres.shape[-1]:
+        raise ValueError(
+            f"z has shape {tuple(z.shape)}, centres {tuple(centres.shape)} and shares {tuple(shares.shape)}, but (..., D), "
+            f"(K, D) and (..., K) are needed"
+        )
     if mode == "features":
         return z
     if not straight_through:

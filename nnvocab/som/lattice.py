@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from operator import index
 
 import torch
 from torch import Tensor
@@ -20,13 +21,17 @@ def lattice_shape(shape: int | tuple[int, ...], topology: str = "rectangular") -
         topology: "rectangular" or "hexagonal".
 
     Raises:
+        TypeError: if the number of units is no whole number.
         ValueError: if there are no axes or more than three, an axis has no unit, the topology is unknown, or a
             hexagonal lattice is asked for on one axis.
 
     >>> lattice_shape(5), lattice_shape((4, 6), "hexagonal")
     ((5,), (4, 6))
     """
-    axes = (shape,) if isinstance(shape, int) else tuple(int(s) for s in shape)
+    try:
+        axes = tuple(index(s) for s in (shape if isinstance(shape, tuple | list) else (shape,)))
+    except TypeError:
+        raise TypeError(f"shape is {shape!r}, but must be a whole number or a tuple of them, e.g. (20, 20)") from None
     if not 1 <= len(axes) <= 3 or min(axes) < 1:
         raise ValueError(
             f"shape is {shape!r}, but a lattice has 1 to 3 axes with at least one unit each, e.g. (20, 20)"

@@ -7,11 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnvocab.som.lattice import adjacent, lattice_positions, neighbour_pairs
+from nnvocab.som.nearest import nearest_units
 from nnvocab.vocabulary import Example, entry
 
 
 def best_units(x: Tensor, weight: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
-    r"""Find the k units nearest to each input, the best first, by one matrix product.
+    r"""Find the k units nearest to each input and how far they are, the best first.
 
     .. math::
         b(x) = \operatorname*{argmin}_i \lVert x - w_i \rVert
@@ -26,18 +27,16 @@ def best_units(x: Tensor, weight: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
         x: (B, C); weight: (N, C). Returns the distances and the numbers of the units, both (B, k).
 
     Notice:
-        The product only ranks the units. The distance to those found is then taken from differences, so that it does
-        not suffer from the subtraction of large numbers. Inputs go in portions of at most 4 million scores.
+        The matrix product of ``nearest_units`` only ranks. The distance to those found is then taken from differences, so
+        that it does not suffer from the subtraction of large numbers.
+
+    Raises:
+        ValueError: if k is below 1, or there are fewer units.
 
     >>> best_units(torch.tensor([[0.9]]), torch.tensor([[0.0], [1.0], [3.0]]), 2)[1]
     tensor([[1, 0]])
     """
-    half = weight.square().sum(-1) / 2  # (N,)
-    found = []
-    for part in x.split(max(1, 2**22 // len(weight))):
-        score = torch.addmm(half, part, weight.mT, alpha=-1)  # (b, N)
-        found.append(score.argmin(-1, keepdim=True) if k == 1 else score.topk(k, largest=False).indices)
-    units = torch.cat(found) if len(found) != 1 else found[0]  # (B, k)
+    units = nearest_units(x, weight, k)  # (B, k)
     chosen = F.embedding(units, weight)  # (B, k, C)
     return torch.linalg.vector_norm(x.unsqueeze(1) - chosen, dim=-1), units
 
@@ -121,7 +120,8 @@ def topographic_error(x: Tensor, weight: Tensor, positions: Tensor, topology: st
         0 says that neighbours in the data are neighbours on the map; a map that was folded or torn has more.
 
     Raises:
-        ValueError: if ``x`` is not a batch of vectors as wide as the map's or is empty, or the map has one unit only.
+        ValueError: if ``x`` is not a batch of vectors as wide as the map's or is empty, the map has one unit only, or
+            there is not one place for each unit.
 
     Source: Kiviluoto 1996.
 
@@ -132,6 +132,8 @@ def topographic_error(x: Tensor, weight: Tensor, positions: Tensor, topology: st
     check_inputs(x, weight)
     if len(weight) < 2:
         raise ValueError("the map has 1 unit, but its topographic error compares the two best: it needs two or more")
+    if positions.dim() != 2 or len(positions) != len(weight):
+        raise ValueError(f"positions have shape {tuple(positions.shape)}, but {len(weight)} places are needed")
     best, second = best_units(x, weight, 2)[1].unbind(-1)
     return 1 - adjacent(F.embedding(best, positions), F.embedding(second, positions), topology).to(x.dtype).mean()
 
@@ -177,6 +179,18 @@ def u_matrix(weight: Tensor, pairs: Tensor) -> Tensor:
     total = length.new_zeros(len(weight)).index_add(0, ends, torch.cat([length, length]))
     count = length.new_zeros(len(weight)).index_add(0, ends, torch.ones_like(length).repeat(2))
     return total / count.clamp_min(1)
+
+
+def check_input(x: Tensor, weight: Tensor) -> None:
+    """Refuse what is not one input that a map with these prototypes can learn.
+
+    Raises:
+        ValueError: if ``x`` is not (C,), or holds a number that is not finite.
+        TypeError: if ``x`` is not a floating-point tensor.
+    """
+    if isinstance(x, Tensor) and x.ndim != 1:
+        raise ValueError(f"x has shape {tuple(x.shape)}, but one input of shape ({weight.shape[-1]},) is needed")
+    check_inputs(x[None] if isinstance(x, Tensor) else x, weight, finite=True)
 
 
 def check_inputs(x: Tensor, weight: Tensor, *, finite: bool = False) -> None:

@@ -38,10 +38,10 @@ def read_prototypes(z: Tensor, centres: Tensor, distance: str = "squared") -> Pr
     r"""Read centres as prototypes: a symbol and a strangeness for each input, an example for each centre.
 
     .. math::
-        \text{symbol}(z) = \operatorname*{argmin}_k d(z, c_k),\quad
-        \text{distance}(z) = \min_k d(z, c_k),\quad
-        \text{example}(k) = \operatorname*{argmin}_z d(z, c_k),\quad
-        \text{gap}(k) = \min_z d(z, c_k)
+        \begin{aligned}
+        \text{symbol}(z) &= \operatorname*{argmin}_k d(z, c_k) & \text{distance}(z) &= \min_k d(z, c_k) \\
+        \text{example}(k) &= \operatorname*{argmin}_z d(z, c_k) & \text{gap}(k) &= \min_z d(z, c_k)
+        \end{aligned}
 
     Args:
         z: encoded inputs.
@@ -56,7 +56,7 @@ def read_prototypes(z: Tensor, centres: Tensor, distance: str = "squared") -> Pr
         the gap is. A small distance says that an input lands near a centre, not that it is of its kind.
 
     Raises:
-        ValueError: if the distance is unknown, the widths differ, or there is no input.
+        ValueError: if the distance is unknown, the widths differ, z is not (B, D), or there is no input.
 
     Source: Chen et al. 2019, who move each prototype onto its nearest training patch; strangeness by distance:
     van Amersfoort et al. 2020.
@@ -64,6 +64,8 @@ def read_prototypes(z: Tensor, centres: Tensor, distance: str = "squared") -> Pr
     >>> read_prototypes(torch.tensor([[0.0], [4.0]]), torch.tensor([[5.0], [1.0]]), "euclidean")
     PrototypeReading(symbol=tensor([1, 0]), distance=tensor([1., 1.]), example=tensor([1, 0]), gap=tensor([1., 1.]))
     """
+    if z.dim() != 2:
+        raise ValueError(f"z has shape {tuple(z.shape)}, but (B, D) is needed; for one input give z[None]")
     if len(z) == 0:
         raise ValueError("z is empty, but each centre needs an input to stand for it")
     apart = centre_distance(z, centres, distance)  # (B, K)

@@ -47,6 +47,7 @@ class RecursiveKMeans(nn.Module):
         loss makes a coarse centre a kind that people would name.
 
     Raises:
+        TypeError: if num_clusters is one number.
         ValueError: if there are fewer than two levels, or not as many temperatures as levels.
 
     Source: nesting is speculative, without a paper of its own; layers of prototypes: Li et al. 2018.
@@ -68,7 +69,11 @@ class RecursiveKMeans(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        taus = temperature if isinstance(temperature, tuple) else (temperature,) * len(num_clusters)
+        if isinstance(num_clusters, int):
+            raise TypeError(
+                f"num_clusters is {num_clusters}, but names the K of each level: give e.g. ({num_clusters}, 2)"
+            )
+        taus = tuple(temperature) if isinstance(temperature, tuple | list) else (temperature,) * len(num_clusters)
         if len(num_clusters) < 2 or len(taus) != len(num_clusters):
             raise ValueError(
                 f"num_clusters is {num_clusters} and temperature {temperature}, but there must be two levels or more, "

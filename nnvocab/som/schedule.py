@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -63,20 +65,24 @@ def gaussian_spread(values: Tensor, shape: tuple[int, ...], radius: float | tupl
         The Gaussian of a Euclidean distance is a product over the axes, so 20 x 20 units need two 20 x 20 matrices and
         not one of 400 x 400. Neither a bubble nor a hexagonal lattice has this property.
 
+    Raises:
+        ValueError: if there is not one row a unit, or the radii are below 0 or not one for each axis.
+
     >>> gaussian_spread(torch.tensor([[1.0], [0.0], [0.0]]), (3,), 1.0).flatten()
     tensor([1.0000, 0.6065, 0.1353])
     """
     radii = radius if isinstance(radius, tuple) else (radius,) * len(shape)
+    if len(radii) != len(shape) or not all(sigma >= 0 for sigma in radii):
+        raise ValueError(f"radius is {radius}, but must be 0 or more, one number or one for each of {len(shape)} axes")
+    if values.dim() != 2 or len(values) != math.prod(shape):
+        raise ValueError(f"values have shape {tuple(values.shape)}, but {math.prod(shape)} rows are needed, one a unit")
     y = values
     for axis, (n, sigma) in enumerate(zip(shape, radii, strict=True)):
         if n == 1 or sigma == 0:
             continue
         line = torch.arange(n, device=values.device, dtype=values.dtype)
         kernel = torch.exp((line[:, None] - line).square() / (-2 * sigma**2))  # (n, n)
-        before = 1
-        for s in shape[:axis]:
-            before *= s
-        y = kernel @ y.reshape(before, n, -1)  # (before, n, after * C)
+        y = kernel @ y.reshape(math.prod(shape[:axis]), n, -1)  # (before, n, after * C)
     return y.reshape(values.shape)
 
 
@@ -88,6 +94,20 @@ def check_neighbourhood(kind: str) -> None:
     """
     if kind not in NEIGHBOURHOODS:
         raise ValueError(f"neighbourhood is {kind!r}, but must be one of {NEIGHBOURHOODS}")
+
+
+def first_and_last(name: str, values: tuple[float, float]) -> tuple[float, float]:
+    """Return the two ends of a decay, or say that one number is not two.
+
+    Raises:
+        TypeError: if ``values`` is not a pair.
+
+    >>> first_and_last("rate", (0.5, 0.01))
+    (0.5, 0.01)
+    """
+    if not isinstance(values, tuple | list) or len(values) != 2:
+        raise TypeError(f"{name} is {values!r}, but must be a pair (first, last); equal ones keep it constant")
+    return values[0], values[1]
 
 
 def decay(step: int, steps: int, start: float, end: float, kind: str = "exponential") -> float:

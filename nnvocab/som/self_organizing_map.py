@@ -8,9 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvocab.som import map_quality
 from nnvocab.som.lattice import lattice_distance, lattice_positions, lattice_shape, neighbour_pairs
-from nnvocab.som.map_quality import best_units, check_inputs, quantization_error, topographic_error, u_matrix
-from nnvocab.som.schedule import check_neighbourhood, decay, gaussian_spread, neighbourhood
+from nnvocab.som.map_quality import best_units, check_input, check_inputs
+from nnvocab.som.nearest import nearest_units, origin_near
+from nnvocab.som.schedule import check_neighbourhood, decay, first_and_last, gaussian_spread, neighbourhood
+from nnvocab.som.winner_sums import sums_at, to_means, winner_sums, with_count
 from nnvocab.vocabulary import Example, entry
 
 
@@ -26,7 +29,7 @@ def som_step(
 
     Args:
         weight: prototypes :math:`w`.
-        x: one input.
+        x: one input, not a batch.
         positions: places :math:`r` of the units on the lattice.
         rate: :math:`\alpha`, between 0 and 1.
         radius: :math:`\sigma`.
@@ -35,10 +38,14 @@ def som_step(
     Shapes:
         weight: (N, C); x: (C,); positions: (N, axes). Returns (N, C), the prototypes after the step.
 
+    Raises:
+        ValueError: if x is not one input of that width, or holds a number that is not finite.
+
     >>> som_step(torch.tensor([[0.0], [4.0]]), torch.tensor([1.0]), torch.tensor([[0.0], [1.0]]), 0.5, 1.0)
     tensor([[0.5000],
             [3.0902]])
     """
+    check_input(x, weight)
     difference = x - weight  # (N, C)
     winner = difference.square().sum(-1).argmin()
     h = neighbourhood(torch.linalg.vector_norm(positions - positions[winner], dim=-1), radius, kind)  # (N,)
@@ -66,7 +73,7 @@ def som_batch_step(weight: Tensor, x: Tensor, positions: Tensor, radius: float, 
 
     Source: Kohonen 2013, who recommends it over the online steps.
     """
-    winners = best_units(x, weight)[1][:, 0]  # (B,)
+    winners = nearest_units(x, weight)[:, 0]  # (B,)
     h = neighbourhood(lattice_distance(positions[winners], positions), radius, kind)  # (B, N)
     return to_means(h.mT @ with_count(x), weight)
 
@@ -74,26 +81,7 @@ def som_batch_step(weight: Tensor, x: Tensor, positions: Tensor, radius: float, 
 def som_batch_step_fused(weight: Tensor, x: Tensor, positions: Tensor, radius: float, kind: str = "gaussian") -> Tensor:
     """The same step, with the inputs of each winner summed first: (N, N) weights instead of (B, N)."""
     h = neighbourhood(lattice_distance(positions, positions), radius, kind)  # (N, N)
-    return to_means(h @ winner_sums(weight, with_count(x)), weight)
-
-
-def with_count(x: Tensor) -> Tensor:
-    """Append a column of ones, whose sum counts: (B, C) -> (B, C + 1)."""
-    return torch.cat([x, torch.ones_like(x[:, :1])], dim=-1)
-
-
-def winner_sums(weight: Tensor, x: Tensor) -> Tensor:
-    """Add up the inputs (B, C + 1) that each unit wins, and count them in the last column: (N, C + 1)."""
-    half = weight.square().sum(-1, keepdim=True) / 2
-    score = x @ torch.cat([-weight, half], dim=-1).mT  # (B, C + 1) @ (C + 1, N): |w|^2 / 2 - w x, as x ends in 1
-    return x.new_zeros(len(weight), x.shape[-1]).index_add(0, score.argmin(-1), x)
-
-
-def to_means(total: Tensor, weight: Tensor) -> Tensor:
-    """Divide sums by counts, (N, C + 1) -> (N, C); a unit that no input reaches keeps its prototype."""
-    count = total[:, -1:]
-    reached = count > 1e-6
-    return torch.where(reached, total[:, :-1] / torch.where(reached, count, 1.0), weight)
+    return to_means(h @ sums_at(nearest_units(x, weight)[:, 0], with_count(x), len(weight)), weight)
 
 
 @entry(
@@ -184,12 +172,11 @@ class SOM(nn.Module):
             ValueError: if the method is unknown, the inputs do not fit, or "pca" has fewer features than axes.
         """
         check_inputs(x, self.weight, finite=True)
-        units = len(self.weight)
         if method == "sample":
-            self.weight.copy_(x[torch.randint(len(x), (units,), generator=generator, device=x.device)])
+            self.weight.copy_(x[torch.randint(len(x), self.weight.shape[:1], generator=generator, device=x.device)])
         elif method == "random":
             low, high = x.aminmax(dim=0)
-            draw = torch.rand(units, self.features, generator=generator, device=x.device, dtype=x.dtype)
+            draw = torch.rand(self.weight.shape, generator=generator, device=x.device, dtype=x.dtype)
             self.weight.copy_(low + (high - low) * draw)
         elif method == "pca":
             axes = len(self.shape)
@@ -207,7 +194,6 @@ class SOM(nn.Module):
     @torch.no_grad()
     def step(self, x: Tensor, rate: float, radius: float) -> None:
         """Learn one input of shape (C,): see ``som_step``."""
-        check_inputs(x[None], self.weight, finite=True)
         self.weight.copy_(som_step(self.weight, x, self.positions, rate, radius, self.neighbourhood))
 
     @torch.no_grad()
@@ -232,9 +218,16 @@ class SOM(nn.Module):
             generator: draws the inputs, on the CPU.
 
         Returns: the distance of each drawn input to its winner before the step, (steps,).
+
+        Raises:
+            TypeError: if the rate or the radius is one number.
+            ValueError: if the inputs do not fit, a value is not above 0, steps is below 1 or the schedule is unknown.
         """
+        if steps < 1:
+            raise ValueError(f"steps is {steps}, but must be 1 or more")
         check_inputs(x, self.weight, finite=True)
-        first, last = radius or self.default_radius
+        first, last = first_and_last("radius", radius or self.default_radius)
+        rate = first_and_last("rate", rate)
         drawn = torch.randint(len(x), (steps,), generator=generator).to(x.device)
         trace = x.new_empty(steps)
         for t, row in enumerate(x[drawn]):
@@ -264,21 +257,26 @@ class SOM(nn.Module):
             schedule: how it decays: "exponential", "linear" or "inverse".
 
         Raises:
-            ValueError: if the neighbourhood is a mexican hat, or the inputs do not fit.
+            TypeError: if the radius is one number.
+            ValueError: if the neighbourhood is a mexican hat, epochs is below 1, or the inputs do not fit.
         """
         if self.neighbourhood == "mexican_hat":
             raise ValueError("batch training divides by the sum of h, which a mexican hat can make 0: use fit_online")
+        if epochs < 1:
+            raise ValueError(f"epochs is {epochs}, but must be 1 or more")
         check_inputs(x, self.weight, finite=True)
-        first, last = radius or self.default_radius
+        first, last = first_and_last("radius", radius or self.default_radius)
         product = self.topology == "rectangular" and self.neighbourhood == "gaussian"
+        origin = origin_near(x)  # a mean moves with the origin, and near it no digits are lost
+        x, weight = x - origin, self.weight - origin
         counted = with_count(x)
         for t in range(epochs):
             sigma = decay(t, epochs, first, last, schedule)
             if product:  # the same step, one axis of the lattice after the other
-                total = gaussian_spread(winner_sums(self.weight, counted), self.shape, sigma)
-                self.weight.copy_(to_means(total, self.weight))
+                weight = to_means(gaussian_spread(winner_sums(weight, counted), self.shape, sigma), weight)
             else:
-                self.weight.copy_(som_batch_step_fused(self.weight, x, self.positions, sigma, self.neighbourhood))
+                weight = som_batch_step_fused(weight, x, self.positions, sigma, self.neighbourhood)
+        self.weight.copy_(weight + origin)
 
     @property
     def default_radius(self) -> tuple[float, float]:
@@ -288,12 +286,12 @@ class SOM(nn.Module):
     def u_matrix(self) -> Tensor:
         """Mean distance of each prototype to its neighbours', in the shape of the lattice."""
         pairs = neighbour_pairs(self.shape, self.topology, device=self.weight.device)
-        return u_matrix(self.weight, pairs).view(self.shape)
+        return map_quality.u_matrix(self.weight, pairs).view(self.shape)
 
     def quantization_error(self, x: Tensor) -> Tensor:
         """Mean distance to the best-matching unit."""
-        return quantization_error(x, self.weight)
+        return map_quality.quantization_error(x, self.weight)
 
     def topographic_error(self, x: Tensor) -> Tensor:
         """Share of inputs whose two best units are not neighbours."""
-        return topographic_error(x, self.weight, self.positions, self.topology)
+        return map_quality.topographic_error(x, self.weight, self.positions, self.topology)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nnvocab.som.nearest import origin_near
 from nnvocab.vocabulary import Example, entry
 
 DISTANCES = ("squared", "euclidean", "manhattan", "cosine")
@@ -30,14 +31,13 @@ def centre_distance(z: Tensor, centres: Tensor, distance: str = "squared") -> Te
         Where a point lies on a centre, the Euclidean and the Manhattan distance have no derivative; 0 stands for it.
 
     Raises:
-        ValueError: if the distance is unknown or the widths differ.
+        ValueError: if the distance is unknown, the widths differ, or the centres are not (K, D).
 
     >>> centre_distance(torch.tensor([[0.0, 3.0]]), torch.tensor([[4.0, 0.0], [0.0, 1.0]]), "euclidean")
     tensor([[5., 2.]])
     """
     check_distance(distance)
-    if z.shape[-1] != centres.shape[-1]:
-        raise ValueError(f"z has width {z.shape[-1]}, but the centres have {centres.shape[-1]}")
+    check_centres(z, centres)
     if distance == "cosine":
         norms = torch.linalg.vector_norm(z, dim=-1, keepdim=True) * torch.linalg.vector_norm(centres, dim=-1)
         return 1 - z @ centres.mT / norms.clamp_min(1e-12)
@@ -55,6 +55,20 @@ def check_distance(distance: str) -> None:
     """
     if distance not in DISTANCES:
         raise ValueError(f"distance is {distance!r}, but must be one of {DISTANCES}")
+
+
+def check_centres(z: Tensor, centres: Tensor) -> None:
+    """Refuse centres that are not (K, D), and points of another width.
+
+    Raises:
+        ValueError: if they do not fit.
+    """
+    if centres.dim() != 2 or len(centres) == 0:
+        raise ValueError(f"centres have shape {tuple(centres.shape)}, but (K, D) with at least one centre is needed")
+    if z.dim() == 0:
+        raise ValueError(f"z is one number, but points of shape (..., {centres.shape[-1]}) are needed")
+    if z.shape[-1] != centres.shape[-1]:
+        raise ValueError(f"z has width {z.shape[-1]}, but the centres have {centres.shape[-1]}")
 
 
 @entry(
@@ -106,9 +120,18 @@ def soft_assignment(z: Tensor, centres: Tensor, temperature: float = 1.0, distan
 
 
 def soft_assignment_fused(z: Tensor, centres: Tensor, temperature: float = 1.0, distance: str = "squared") -> Tensor:
-    """The same shares; the squared distance by a matrix product, without the part that all centres have in common."""
+    """The same shares; the squared distance by a matrix product, without the part that all centres have in common.
+
+    The product is measured from an origin amid the points, see ``origin_near``: where points and centres are far from 0,
+    the digits that tell two centres apart would be lost.
+    """
     check_temperature(temperature)
-    if distance == "squared" and z.shape[-1] == centres.shape[-1]:
+    if distance == "squared":
+        check_centres(z, centres)
+        if z.numel() == 0:
+            return z.new_empty(*z.shape[:-1], len(centres))
+        origin = origin_near(z.reshape(-1, z.shape[-1]))
+        z, centres = z - origin, centres - origin
         return ((2 * (z @ centres.mT) - centres.square().sum(-1)) / temperature).softmax(-1)
     return (-centre_distance(z, centres, distance) / temperature).softmax(-1)
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from nnvocab.som.activation_figure import activation_figure
 from nnvocab.som.cube_neighbours import coupling_kernel
 from nnvocab.som.lattice import lattice_positions
-from nnvocab.som.map_quality import best_units, check_inputs
-from nnvocab.som.schedule import decay, gaussian_spread
-from nnvocab.som.self_organizing_map import to_means, with_count
+from nnvocab.som.map_quality import best_units, check_input, check_inputs
+from nnvocab.som.nearest import nearest_units
+from nnvocab.som.schedule import decay, first_and_last, gaussian_spread
+from nnvocab.som.winner_sums import sums_at, to_means, with_count
 from nnvocab.vocabulary import Example, entry
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Stacked3DSOM(nn.Module):
         input has one winner; its neighbours learn with it, but do not win.
 
     Raises:
-        ValueError: if a size is below 1, or the lattice does not exist.
+        ValueError: if a size is below 1, the lattice does not exist, or a coupling or the cube's weight is below 0.
 
     Source: the pile of cubes is speculative, with no paper; the map itself is Kohonen 1982.
 
@@ -107,6 +108,11 @@ class Stacked3DSOM(nn.Module):
                 raise ValueError(f"{name} is {size}, but must be 1 or more")
         if lattice not in LATTICES:
             raise ValueError(f"lattice is {lattice!r}, but must be one of {LATTICES}")
+        if len(coupling) != 3 or min(*coupling, cube_weight) < 0:
+            raise ValueError(
+                f"coupling is {coupling} and cube_weight {cube_weight}, but three couplings (face, edge, corner) are "
+                f"needed, and none of the four numbers may be below 0"
+            )
         self.cube_size, self.meta_size, self.input_dim = cube_size, meta_size, input_dim
         self.lattice, self.cube_weight = lattice, cube_weight
         cubes, units = lattice_positions((meta_size,) * 3), lattice_positions((cube_size,) * 3)
@@ -127,8 +133,8 @@ class Stacked3DSOM(nn.Module):
             distance, unit = best_units(x, self.weight)
             return distance.squeeze(-1), unit.squeeze(-1)
         by_cube = self.weight.view(self.cubes, self.units, -1)
-        cube = best_units(x, by_cube.mean(1))[1]  # (B, 1): stage one, among 27
-        best = torch.cat([best_units(x, part)[1] for part in by_cube], dim=-1)  # (B, M): stage two, in each
+        cube = nearest_units(x, by_cube.mean(1))  # (B, 1): stage one, among 27
+        best = torch.cat([nearest_units(x, part) for part in by_cube], dim=-1)  # (B, M): stage two, in each
         unit = (cube * self.units + best.gather(-1, cube)).squeeze(-1)
         return torch.linalg.vector_norm(x - F.embedding(unit, self.weight), dim=-1), unit
 
@@ -161,7 +167,7 @@ class Stacked3DSOM(nn.Module):
     @torch.no_grad()
     def step(self, x: Tensor, rate: float = 0.1, radius: float = 2.0) -> None:
         """Learn one input of shape (C,) online."""
-        check_inputs(x[None], self.weight, finite=True)
+        check_input(x, self.weight)
         h = self.neighbourhood(int(self.winners(x[None])[1]), radius)
         self.weight.addcmul_(h[:, None], x - self.weight, value=rate)
 
@@ -185,15 +191,19 @@ class Stacked3DSOM(nn.Module):
             schedule: how both decay: "exponential", "linear" or "inverse".
 
         Raises:
-            ValueError: if the inputs do not fit.
+            TypeError: if the learning rate or the radius is one number.
+            ValueError: if the inputs do not fit, or steps is below 1.
         """
+        if steps < 1:
+            raise ValueError(f"steps is {steps}, but must be 1 or more")
         check_inputs(x, self.weight, finite=True)
         longest = self.cube_size * (self.meta_size if self.lattice == "physical" else 1)
-        first, last = radius or (max(longest / 4, 1.0), 0.5)
+        first, last = first_and_last("radius", radius or (max(longest / 4, 1.0), 0.5))
+        learning_rate = first_and_last("learning_rate", learning_rate)
         counted = with_count(x)
         for t in range(steps):
             unit = self.winners(x)[1]
-            sums = x.new_zeros(len(self.weight), counted.shape[-1]).index_add(0, unit, counted)  # (M U, C + 1)
+            sums = sums_at(unit, counted, len(self.weight))  # (M U, C + 1)
             mean = to_means(self.spread(sums, decay(t, steps, first, last, schedule)), self.weight)
             self.weight.lerp_(mean, decay(t, steps, *learning_rate, schedule))
 
@@ -206,7 +216,6 @@ class Stacked3DSOM(nn.Module):
 
     def visualize_activation(self, x: Tensor) -> Figure:
         """Draw which cube and which unit one input (C,) activates, and how near all the others are."""
-        check_inputs(x[None] if x.ndim == 1 else x, self.weight)
         return activation_figure(self, x)
 
     def quantization_error(self, x: Tensor) -> Tensor:
@@ -221,7 +230,7 @@ class Stacked3DSOM(nn.Module):
         check_inputs(x, self.weight)
         block = self.places[:, :3] * self.cube_size + self.places[:, 3:]
         place = block if self.lattice == "physical" else self.places
-        best, second = best_units(x, self.weight, 2)[1].unbind(-1)
+        best, second = nearest_units(x, self.weight, 2).unbind(-1)
         return 1 - ((place[best] - place[second]).abs().amax(-1) < 1.5).to(x.dtype).mean()
 
     @property

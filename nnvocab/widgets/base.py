@@ -67,6 +67,7 @@ class Widget(anywidget.AnyWidget):
         bundle = super()._repr_mimebundle_(**kwargs)
         data, meta = bundle if isinstance(bundle, tuple) else (bundle, {})
         if data:
+            import matplotlib as mpl
             from matplotlib import pyplot as plt
 
             from nnvocab import style
@@ -77,5 +78,7 @@ class Widget(anywidget.AnyWidget):
                 png = io.BytesIO()
                 figure.savefig(png, format="png")
                 plt.close(figure)
+                live = mpl.is_interactive()  # the first figure of a notebook switches this on for all that follow
+            mpl.interactive(live)
             data = {**data, "text/plain": repr(self), "image/png": base64.b64encode(png.getvalue()).decode()}
         return data, meta

@@ -46,6 +46,18 @@ def test_of_scores_it_is_a_tree_of_two_levels(scores):
     assert_close(adaptive_softmax(x.T, (3, 5, 9), 0), adaptive_softmax(x, (3, 5, 9)).T)
 
 
+def test_the_jacobian_is_that_of_two_softmaxes_in_a_row(scores):
+    x, cutoffs = scores(11), (3, 5, 9)  # five scores for the head, then tails of two and of four
+    p, head, tails = adaptive_softmax(x, cutoffs), x[:5].softmax(0), [x[5:7].softmax(0), x[7:].softmax(0)]
+    expected = torch.zeros(9, 11, dtype=torch.float64)
+    for c, place in enumerate([0, 1, 2, 3, 3, 4, 4, 4, 4]):
+        for j in range(5):
+            expected[c, j] = p[c] * (float(place == j) - head[j])
+        for j, t in enumerate(tails[place - 3] if place > 2 else ()):
+            expected[c, (5, 7)[place - 3] + j] = p[c] * (float(c - cutoffs[place - 3] == j) - t)
+    assert_close(torch.autograd.functional.jacobian(lambda v: adaptive_softmax(v, cutoffs), x), expected)
+
+
 def test_gradients_are_right(scores):
     assert torch.autograd.gradcheck(lambda x: adaptive_softmax(x, (3, 5, 9)), (scores(2, 11).requires_grad_(),))
     assert_close(adaptive_log_softmax(scores(4), (4,)), scores(4).log_softmax(-1))
@@ -54,11 +66,29 @@ def test_gradients_are_right(scores):
 def test_what_does_not_fit_is_refused(scores):
     with pytest.raises(ValueError, match="rising"):
         AdaptiveSoftmax(8, 12, (8, 4))
+    with pytest.raises(ValueError, match="rising"):
+        adaptive_softmax(scores(3), ())
     with pytest.raises(ValueError, match="below n_classes"):
         AdaptiveSoftmax(8, 12, (12,))
     with pytest.raises(ValueError, match="smaller div_value"):
         AdaptiveSoftmax(8, 12, (4, 8), div_value=8.0)
+    with pytest.raises(ValueError, match="div_value is 0.5"):
+        AdaptiveSoftmax(8, 12, (4, 8), div_value=0.5)
     with pytest.raises(ValueError, match="11"):
         adaptive_softmax(scores(2, 10), (3, 5, 9))
     with pytest.raises(ValueError, match=r"\(N, C\)"):
         pair()[0].loss(scores(2, 8), torch.zeros(3, dtype=torch.long))
+    for outside in (12, -1, -100):
+        with pytest.raises(ValueError, match="outside of 0 to 11"):
+            pair()[0].loss(scores(2, 8), torch.tensor([0, outside]))
+
+
+def test_each_tail_is_narrower_by_the_same_factor():
+    layer = AdaptiveSoftmax(64, 1000, (50, 200, 600))
+    assert [tail[0].out_features for tail in layer.tail] == [16, 4, 1]
+    assert [tail[1].out_features for tail in layer.tail] == [150, 400, 400]
+
+
+def test_samples_may_stand_on_several_axes(scores):
+    layer, x = pair()[0], scores(2, 5, 8)
+    assert_close(layer(x)[1, 3], layer(x[1, 3]))

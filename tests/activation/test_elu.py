@@ -49,3 +49,8 @@ def test_in_place():
     assert_close(x, torch.tensor([math.expm1(-1), 2.0]))
     with pytest.raises(ValueError, match="leave inplace out"):
         ELU(-1.0, inplace=True)
+
+
+def test_integers_are_refused():
+    with pytest.raises(TypeError, match=r"x.float\(\)"):
+        ELU()(torch.tensor([1, 2]))

@@ -41,3 +41,8 @@ def test_between_two_maps_it_is_the_block_of_t5_version_1_1():
     hidden = geglu(up.value_proj(x), up.gate_proj(x), approximate="tanh")
     assert_close(theirs.wo(hidden), theirs(x))
     assert (up(x) - hidden).abs().max() < 2e-3
+
+
+def test_a_value_and_a_gate_of_different_shapes_are_refused():
+    with pytest.raises(ValueError, match="two tensors of one shape"):
+        geglu(torch.zeros(2, 3), torch.zeros(2, 1))

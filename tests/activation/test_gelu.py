@@ -44,3 +44,8 @@ def test_an_unknown_form_is_refused():
 def test_t5_has_relu_and_its_later_version_a_gated_gelu():
     transformers = pytest.importorskip("transformers", reason="transformers is an optional peer")
     assert transformers.T5Config().feed_forward_proj == "relu"
+
+
+def test_integers_are_refused():
+    with pytest.raises(TypeError, match=r"x.float\(\)"):
+        GELU()(torch.tensor([1, 2]))

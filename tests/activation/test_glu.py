@@ -24,12 +24,25 @@ def test_two_tensors_and_the_kernel_agree(agree, scores, dim):
 
 
 def test_an_odd_length_is_refused():
-    for call in (lambda: GLU()(torch.zeros(2, 5)), lambda: split_halves(torch.zeros(()))):
+    wrong = ((torch.zeros(2, 5), -1), (torch.zeros(()), -1), (torch.zeros(2, 4), 2), (torch.zeros(2, 4), -3))
+    for x, dim in wrong:
         with pytest.raises(ValueError, match="even length"):
-            call()
+            GLU(dim)(x)
+        with pytest.raises(ValueError, match="even length"):
+            split_halves(x, dim)
 
 
 def test_alone_it_halves_the_width_and_behind_a_doubled_map_it_keeps_it():
     x = torch.randn(3, 8)
     assert F.glu(x).shape == (3, 4)
     assert GLU()(nn.Linear(8, 16)(x)).shape == (3, 8)
+
+
+def test_integers_are_refused():
+    with pytest.raises(TypeError, match=r"x.float\(\)"):
+        GLU()(torch.tensor([1, 2]))
+
+
+def test_a_value_and_a_gate_of_different_shapes_are_refused():
+    with pytest.raises(ValueError, match="two tensors of one shape"):
+        glu(torch.zeros(2, 3), torch.zeros(2, 1))

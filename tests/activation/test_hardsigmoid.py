@@ -35,3 +35,8 @@ def test_is_never_far_from_the_sigmoid():
 def test_in_place():
     x = torch.zeros(1)
     assert Hardsigmoid(inplace=True)(x) is x
+
+
+def test_integers_are_refused():
+    with pytest.raises(TypeError, match=r"x.float\(\)"):
+        Hardsigmoid()(torch.tensor([1, 2]))

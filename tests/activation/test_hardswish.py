@@ -30,3 +30,8 @@ def test_the_largest_deviation_from_silu_is_at_three():
 def test_in_place():
     x = torch.ones(1)
     assert Hardswish(inplace=True)(x) is x
+
+
+def test_integers_are_refused():
+    with pytest.raises(TypeError, match=r"x.float\(\)"):
+        Hardswish()(torch.tensor([1, 2]))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
 from nnvocab.activation.hierarchical_softmax import (
@@ -84,3 +85,25 @@ def test_a_tree_that_does_not_fit_is_refused(tree, message):
     for form in (hierarchical_softmax, hierarchical_softmax_fused):
         with pytest.raises(ValueError, match=message):
             form(torch.zeros(5), tree)
+
+
+@pytest.mark.parametrize("tree", [[[0, 1], 2], ([0, 1], 2), ("cat", 0)])
+def test_a_tree_that_is_not_written_in_tuples_of_numbers_is_refused(tree):
+    for call in (read_tree, lambda t: hierarchical_softmax(torch.zeros(4), t)):
+        with pytest.raises(TypeError, match="nested tuples of class numbers"):
+            call(tree)
+
+
+def test_a_balanced_tree_is_as_short_as_can_be_and_its_nodes_as_wide_as_asked():
+    siblings, paths = read_tree(balanced_tree(10, 3))
+    assert sorted(map(len, siblings)) == [2, 3, 3, 3, 3]
+    assert {len(path) for path in paths} == {2, 3}
+    with pytest.raises(ValueError, match="at least 2"):
+        balanced_tree(4, 1)
+
+
+def test_the_fast_form_stays_on_the_device_of_its_scores():
+    with FakeTensorMode(allow_non_fake_inputs=False):
+        y = hierarchical_softmax_fused(torch.empty(2, 9, device="cuda"), TREE)
+    assert (y.device.type, tuple(y.shape)) == ("cuda", (2, 6))
+    assert_close(hierarchical_softmax_fused(torch.zeros(9), TREE).sum(), torch.tensor(1.0))  # no fake table is kept

@@ -32,3 +32,8 @@ def test_in_place():
     assert_close(x, torch.tensor([-0.5, 2.0]))
     with pytest.raises(ValueError, match="leave inplace out"):
         LeakyReLU(-0.5, inplace=True)
+
+
+def test_integers_are_refused():
+    with pytest.raises(TypeError, match=r"x.float\(\)"):
+        LeakyReLU()(torch.tensor([1, 2]))

@@ -32,3 +32,8 @@ def test_is_stable_in_both_tails():
 def test_in_place():
     x = torch.ones(2)
     assert Mish(inplace=True)(x) is x
+
+
+def test_integers_are_refused():
+    with pytest.raises(TypeError, match=r"x.float\(\)"):
+        Mish()(torch.tensor([1, 2]))

@@ -44,3 +44,11 @@ def test_what_does_not_fit_is_refused():
         PReLU(3)(torch.zeros(2, 4))
     with pytest.raises(ValueError, match="channels on axis 1"):
         PReLU(3)(torch.zeros(3))
+    for form in (prelu, prelu_fused):
+        with pytest.raises(ValueError, match="one for each channel"):
+            form(torch.zeros(2, 3), torch.zeros(2))
+        with pytest.raises(ValueError, match="one for each channel"):
+            form(torch.zeros(2, 3), torch.zeros(3, 1))
+        assert form(-torch.ones(3), torch.tensor([0.5])).tolist() == [-0.5] * 3
+    with pytest.raises(TypeError, match=r"x.float\(\)"):
+        PReLU()(torch.tensor([1, 2]))

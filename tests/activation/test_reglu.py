@@ -21,3 +21,8 @@ def test_a_closed_gate_passes_no_gradient():
     reglu(v, g).backward()
     assert v.grad == 0
     assert g.grad == 0
+
+
+def test_a_value_and_a_gate_of_different_shapes_are_refused():
+    with pytest.raises(ValueError, match="two tensors of one shape"):
+        reglu(torch.zeros(2, 3), torch.zeros(2, 1))

@@ -47,3 +47,7 @@ def test_a_dead_unit_gets_no_gradient():
     y.sum().backward()
     assert not layer.weight.grad[0].any()
     assert layer.weight.grad[1].any()
+    assert dead_units(y.view(5, 10, 2)).tolist() == [True, False]
+    for nothing in (torch.zeros(2), torch.zeros(0, 2)):
+        with pytest.raises(ValueError, match="at least one sample"):
+            dead_units(nothing)

@@ -55,8 +55,9 @@ def test_mean_and_variance_are_kept_through_32_layers(seed):
 def test_the_start_has_variance_one_over_fan_in():
     w = lecun_normal_(torch.empty(64, 16, 5, 5), generator=torch.Generator().manual_seed(0))
     assert_close(float(w.var()), 1 / 400, rtol=0.05, atol=0)
-    with pytest.raises(ValueError, match="set a bias to zero"):
-        lecun_normal_(torch.empty(3))
+    for wrong in (torch.empty(3), torch.empty(0, 3), torch.empty(3, 0)):
+        with pytest.raises(ValueError, match="set a bias to zero"):
+            lecun_normal_(wrong)
 
 
 @pytest.mark.parametrize("p", [0.05, 0.5])
@@ -78,10 +79,18 @@ def test_alpha_dropout_does_nothing_in_eval_and_follows_its_generator():
     assert AlphaDropout(0.5).eval()(x) is x
     same = [AlphaDropout(0.5, generator=torch.Generator().manual_seed(3))(x) for _ in range(2)]
     assert_close(*same, rtol=0, atol=0)
-    with pytest.raises(ValueError, match="below 1"):
-        AlphaDropout(1.0)
+    for p in (1.0, -0.1):
+        for call in (AlphaDropout, lambda p: alpha_dropout(x, p)):
+            with pytest.raises(ValueError, match="below 1"):
+                call(p)
+    assert_close(alpha_dropout(x, 0.0), x)
 
 
 def test_in_place():
     x = torch.tensor([1.0])
     assert SELU(inplace=True)(x) is x
+
+
+def test_integers_are_refused():
+    with pytest.raises(TypeError, match=r"x.float\(\)"):
+        SELU()(torch.tensor([1, 2]))

@@ -50,3 +50,8 @@ def test_what_does_not_fit_is_refused():
         SiLU(learnable=True, num_parameters=3)(torch.zeros(2, 4))
     x = torch.ones(2)
     assert SiLU(inplace=True)(x) is x
+
+
+def test_integers_are_refused():
+    with pytest.raises(TypeError, match=r"x.float\(\)"):
+        SiLU()(torch.tensor([1, 2]))

@@ -72,6 +72,8 @@ def test_what_cannot_be_normalised_is_refused(form):
         form(torch.zeros(2, dtype=torch.long))
     with pytest.raises(ValueError, match="dim is 3"):
         form(torch.zeros(2, 2), dim=3)
+    with pytest.raises(ValueError, match="a single number"):
+        form(torch.zeros(()))
 
 
 @pytest.mark.parametrize("form", FAMILY, ids=lambda f: f.__name__)
@@ -94,3 +96,14 @@ def test_the_family_is_reachable_and_takes_the_axis_last():
     for p in (softmax(x, 0), sparsemax(x, 0), entmax(x, 1.3, 0), masked_softmax(x, x < 9, 0)):
         assert_close(p.sum(0), torch.ones(3))
     assert_close(grid_softmax(x, rows, dim=0).sum(0), torch.full((3,), 2.0))
+
+
+@pytest.mark.parametrize("form", [softmax, softmax_fused])
+def test_a_score_of_minus_infinity_has_weight_zero_and_passes_no_gradient(form, scores):
+    x = scores(2, 3)
+    open_row = torch.cat([x, torch.full((2, 1), -math.inf, dtype=x.dtype)], -1).requires_grad_()
+    y = form(open_row)
+    assert_close(y, torch.cat([x.softmax(-1), torch.zeros(2, 1, dtype=x.dtype)], -1))
+    y[:, 0].sum().backward()
+    assert not open_row.grad[:, 3].any()
+    assert form(torch.full((1, 2), -math.inf)).isnan().all()

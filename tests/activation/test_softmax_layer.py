@@ -88,6 +88,40 @@ def test_what_belongs_to_another_variant_is_an_error():
         SoftmaxLayer("masked")(torch.zeros(3))
     with pytest.raises(ValueError, match="reads no mask"):
         SoftmaxLayer()(torch.zeros(3), MASK[:3])
-    with pytest.raises(ValueError, match=r"K \+ K V"):
-        SoftmaxLayer("mixture", num_softmaxes=2)(torch.zeros(5))
+    with pytest.raises(ValueError, match="has no temperature"):
+        SoftmaxLayer("entmax", temperature=nn.Parameter(torch.ones(())))
+    with pytest.raises(ValueError, match="has no alpha"):
+        SoftmaxLayer("sparsemax", alpha=1.3)
+    with pytest.raises(ValueError, match="has no alpha"):
+        SoftmaxLayer(alpha=nn.Parameter(torch.tensor(1.5)))
+    with pytest.raises(ValueError, match="above 0"):
+        SoftmaxLayer("temperature", temperature=-1.0)
+    with pytest.raises(ValueError, match="num_softmaxes is 0"):
+        SoftmaxLayer("mixture", num_softmaxes=0)
+    for wrong in (5, 2):
+        with pytest.raises(ValueError, match=r"K \+ K V"):
+            SoftmaxLayer("mixture", num_softmaxes=2)(torch.zeros(wrong))
+    with pytest.raises(ValueError, match="dim is 1"):
+        SoftmaxLayer("mixture", 1, num_softmaxes=2)(torch.zeros(6))
+    with pytest.raises(TypeError, match="nested tuples"):
+        SoftmaxLayer("hierarchical", tree=[0, 1])
     assert "entmax" in repr(SoftmaxLayer("entmax"))
+
+
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if v not in ("gumbel", "masked")])
+def test_every_variant_takes_the_axis_of_the_scores(variant, scores):
+    x, options = scores(2, 3, 6), LAYERS[variant][0]
+    y = SoftmaxLayer(variant, 0, **options)(x.movedim(-1, 0))
+    assert_close(y, SoftmaxLayer(variant, **options)(x).movedim(-1, 0))
+
+
+def test_masked_and_gumbel_take_the_axis_too(scores):
+    x = scores(3, 6)
+    assert_close(SoftmaxLayer("masked", 0)(x.T, MASK[:, None]), SoftmaxLayer("masked")(x, MASK).T)
+    assert_close(SoftmaxLayer("gumbel", 0)(x.T).sum(0), torch.ones(3).double())
+
+
+def test_the_temperature_reaches_the_grid(scores):
+    x = scores(3, 6)
+    layer = SoftmaxLayer("grid", rows=2, temperature=0.3)
+    assert_close(layer(x), activation.grid_softmax(x, 2, 0.3))

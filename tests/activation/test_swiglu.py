@@ -39,5 +39,14 @@ def test_the_hidden_widths_of_the_published_models():
     assert gated_hidden_width(5120, multiple_of=256) == 13824  # LLaMA 13B
     assert gated_hidden_width(768) == 2048
     assert 3 * 768 * gated_hidden_width(768) == 2 * 768 * 3072
+    assert gated_hidden_width(6, ratio=2.0) == 8
+    assert gated_hidden_width(1, ratio=1.0) == 1
     with pytest.raises(ValueError, match="at least 1"):
         gated_hidden_width(0)
+    with pytest.raises(ValueError, match="ratio is 0"):
+        gated_hidden_width(4, ratio=0.0)
+
+
+def test_a_value_and_a_gate_of_different_shapes_are_refused():
+    with pytest.raises(ValueError, match="two tensors of one shape"):
+        swiglu(torch.zeros(2, 3), torch.zeros(2, 1))

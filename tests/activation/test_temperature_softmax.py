@@ -74,3 +74,24 @@ def test_a_fit_that_has_no_answer_is_refused():
         fit_temperature(torch.eye(3), torch.arange(3))
     with pytest.raises(ValueError, match=r"\(N, C\)"):
         fit_temperature(torch.eye(3), torch.arange(2))
+    with pytest.raises(ValueError, match="T goes to infinity"):
+        fit_temperature(torch.eye(3)[[0, 1, 2, 0]], torch.tensor([0, 2, 1, 1]))
+    with pytest.raises(ValueError, match="target has from 0 to 3"):
+        fit_temperature(torch.eye(3), torch.tensor([0, 1, 3]))
+    with pytest.raises(ValueError, match="target has none"):
+        fit_temperature(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
+    with pytest.raises(ValueError, match="not finite"):
+        fit_temperature(torch.full((2, 3), float("nan")), torch.zeros(2, dtype=torch.long))
+
+
+def test_scores_that_are_barely_right_get_a_high_temperature():
+    x = torch.tensor([[1.0, 0.0]]).expand(200, 2)
+    y = torch.tensor([0] * 101 + [1] * 99)
+    assert_close(fit_temperature(x, y), 1 / math.log(101 / 99), rtol=1e-6, atol=0)  # the odds 101 to 99
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1.0, 1e3])
+def test_of_a_thousand_classes_the_odds_give_the_temperature(gap):
+    x = gap * F.one_hot(torch.zeros(10, dtype=torch.long), 1000).double()
+    y = torch.tensor([0] * 9 + [1])  # right nine times in ten: e^(gap / T) = 9 * 999
+    assert_close(fit_temperature(x, y), gap / math.log(9 * 999), rtol=1e-6, atol=0)

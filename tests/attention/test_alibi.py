@@ -77,3 +77,6 @@ def test_what_does_not_fit_is_refused():
     for shape in [(3, 4, 5), (2, 5, 4), (4, 4)]:
         with pytest.raises(ValueError, match="T <= S"):
             ALiBi(2)(torch.zeros(shape))
+    for form in (alibi_bias, alibi_bias_fused):
+        with pytest.raises(ValueError, match=r"\(T,\)"):
+            form(2, torch.zeros(1, 3), torch.arange(3))

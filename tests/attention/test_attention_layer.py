@@ -8,6 +8,7 @@ from torch.testing import assert_close
 from nnvocab.attention.attention_layer import SETTINGS, AttentionLayer, read_settings
 from nnvocab.attention.decoupled import DecoupledAttention
 from nnvocab.attention.grouped_query import GroupedQueryAttention
+from nnvocab.attention.multi_query import MultiQueryAttention
 
 DECOUPLED = {"mode": "decoupled", "d_model": 64, "n_heads": 4, "sem_dim": 16, "geo_dim": 32}
 
@@ -92,6 +93,11 @@ def test_low_rank_adapters_are_added_where_they_are_asked_for():
         ({"d_model": 8, "n_heads": 2, "n_kv_heads": 1}, "belongs to mode gqa and decoupled"),
         ({"d_model": 8, "n_heads": 2, "window": 1}, "known are d_model"),
         ({"mode": "gqa", "d_model": 8, "n_heads": 2}, "needs n_kv_heads, which is missing"),
+        ({"mode": "gqa", "d_model": 8, "n_heads": 2, "n_kv_heads": None}, "needs n_kv_heads, which is missing"),
+        ({"mode": "gqa", "d_model": 8, "n_heads": 4, "n_kv_heads": 3}, "not a multiple of num_kv_heads 3"),
+        ({"d_model": 10, "n_heads": 4}, "not a multiple of num_heads 4"),
+        ({"d_model": 4, "n_heads": 0}, "must be at least 1"),
+        ({**DECOUPLED, "n_kv_heads": 0}, "num_kv_heads 0"),
         ({"mode": "decoupled", "d_model": 8, "n_heads": 2}, "needs sem_dim, geo_dim, which are missing"),
         ({**DECOUPLED, "rope_enabled": False}, "the one that turns"),
         ({**DECOUPLED, "decoupled_gate": "static"}, "must be False, True or 'input'"),
@@ -100,6 +106,34 @@ def test_low_rank_adapters_are_added_where_they_are_asked_for():
 def test_what_would_be_lost_silently_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         AttentionLayer.from_settings(settings)
+
+
+@pytest.mark.parametrize("width", ["64", 64.0, True])
+def test_a_width_that_is_no_whole_number_is_refused(width):
+    with pytest.raises(TypeError, match="without quotes"):
+        AttentionLayer.from_settings({"d_model": width, "n_heads": 4})
+
+
+def test_grouped_mode_meets_the_others_at_its_ends():
+    plain, x = {"d_model": 32, "n_heads": 4}, torch.randn(2, 5, 32)
+    standard = AttentionLayer.from_settings(plain)
+    full = AttentionLayer.from_settings({**plain, "mode": "gqa", "n_kv_heads": 4})
+    full.load_state_dict(standard.state_dict())
+    assert_close(full(x), standard(x))
+    one = AttentionLayer.from_settings({**plain, "mode": "gqa", "n_kv_heads": 1, "rope_enabled": False})
+    theirs = MultiQueryAttention(32, 4, causal=True)
+    with torch.no_grad():
+        one.attention.qkv.weight.copy_(torch.cat([theirs.q.weight, theirs.k.weight, theirs.v.weight]))
+        one.attention.out.weight.copy_(theirs.out.weight)
+    assert_close(one(x), theirs(x))
+
+
+def test_a_cache_has_room_for_what_is_asked_and_otherwise_for_max_len():
+    layer = AttentionLayer.from_settings({"d_model": 32, "n_heads": 4}, max_len=7)
+    assert layer.new_cache(2).max_len == 7 and layer.new_cache(2, 3).max_len == 3
+    assert layer.new_cache(2, 3, sliding=True).sliding and not layer.new_cache(2, 3).sliding
+    with pytest.raises(ValueError):
+        layer.new_cache(2, 0)
 
 
 def test_every_mode_tells_its_defaults():

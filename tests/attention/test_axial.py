@@ -132,6 +132,13 @@ def test_scores_are_few():
         (lambda: AxialAttention(8, 2, sizes=(2, 3))(torch.zeros(1, 3, 3, 8)), "made for 2"),
         (lambda: AxialAttention(8, 2, num_axes=0), "num_axes"),
         (lambda: AxialAttention(9, 2), "multiple"),
+        (lambda: axial_attention(*torch.zeros(3, 1, 1, 2, 2, 4), axis=2), "axes 0 to 1"),
+        (lambda: axial_attention_fused(*torch.zeros(3, 1, 1, 2, 2, 4), axis=-1), "axes 0 to 1"),
+        (lambda: axial_attention(*torch.zeros(3, 1, 2, 4), axis=0), "axes of the grid"),
+        (
+            lambda: axial_attention_fused(*torch.zeros(2, 1, 1, 2, 4), torch.zeros(1, 1, 3, 4), axis=0),
+            "axes of the grid",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(call, message):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from nnvocab.attention import block_sparse_attention
+from nnvocab.attention import bigbird_attention, bigbird_attention_blocked, block_sparse_attention
 
 
 def test_a_block_that_is_not_listed_may_hold_anything():
@@ -33,3 +33,13 @@ def test_a_layout_of_another_length_is_refused():
     q = torch.randn(1, 1, 4, 2)
     with pytest.raises(ValueError, match="make 2 blocks"):
         block_sparse_attention(q, q, q, [[0]], block_size=2)
+
+
+@pytest.mark.parametrize("row", [[0, 0], [2], [-1]])
+def test_a_layout_that_names_a_block_twice_or_one_that_is_not_there_is_refused(row):
+    q = torch.randn(1, 1, 4, 2)
+    for form in (bigbird_attention, bigbird_attention_blocked):
+        with pytest.raises(ValueError, match="row 1 of the layout"):
+            form(q, q, q, [[0], row], block_size=2)
+        with pytest.raises(ValueError, match="block_size"):
+            form(q, q, q, [[0], [1]], block_size=0)

@@ -53,3 +53,9 @@ def test_the_documented_widths_keep_more_than_eight_shared_heads():
 def test_a_layer_without_a_cache_is_refused():
     with pytest.raises(ValueError, match="no new_cache"):
         compare_kv_caches({"linear": nn.Linear(4, 4)}, torch.zeros(1, 1, 4))
+
+
+@pytest.mark.parametrize("shape", [(3, 64), (1, 0, 64)])
+def test_what_is_no_batch_of_sequences_is_refused(shape):
+    with pytest.raises(ValueError, match="at least one token"):
+        compare_kv_caches({"one": MultiQueryAttention(64, 8, causal=True)}, torch.zeros(shape))

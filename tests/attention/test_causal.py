@@ -79,3 +79,35 @@ def test_the_width_of_the_queries_is_not_their_number():
     assert causal_attention(q[None], q[None], q[None]).shape == (1, 5, 8)
     with pytest.raises(RuntimeError):  # a mask made from size(1) of a two-dimensional q
         q @ q.T + torch.zeros(q.size(1), q.size(1))
+
+
+def test_masks_and_weights_count_keys_from_the_oldest_in_a_sliding_cache():
+    layer, x, size = CausalAttention(16, 4), torch.randn(2, 9, 16), 4
+    padded = torch.zeros(2, 9, dtype=torch.bool)
+    padded[1, :3] = True  # the second text is shorter
+    back = torch.arange(9)[:, None] - torch.arange(9)
+    added = torch.randn(9, 9)
+    with torch.no_grad():
+        window = added.masked_fill((back < 0) | (back >= size), -torch.inf)
+        whole, weights = layer(x, mask=window, key_padding_mask=padded, need_weights=True)
+        cache, at = layer.new_cache(2, size, sliding=True), 0
+        for chunk in (1, 1, 1, 1, 1, 2, 1, 1):
+            first = max(0, at - size + 1)  # the oldest position that the chunk sees
+            y, w = layer(
+                x[:, at : at + chunk],
+                mask=added[at : at + chunk, first : at + chunk],
+                key_padding_mask=padded[:, first : at + chunk],
+                cache=cache,
+                need_weights=True,
+            )
+            at += chunk
+            assert_close(y, whole[:, at - chunk : at])
+            assert_close(w, weights[:, :, at - chunk : at, first:at])
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    for form in (causal_attention, causal_attention_fused):
+        with pytest.raises(ValueError, match="equal widths"):
+            form(torch.zeros(2, 3), torch.zeros(2, 4), torch.zeros(2, 4))
+        with pytest.raises(ValueError, match="1 <= T <= S"):
+            form(torch.zeros(3, 4), torch.zeros(2, 4), torch.zeros(2, 4))

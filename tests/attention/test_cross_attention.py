@@ -81,8 +81,39 @@ def test_what_does_not_fit_is_refused():
         CrossAttention(9, 2)
     with pytest.raises(ValueError, match="at least 1"):
         CrossAttention(8, 2, kdim=0)
+    with pytest.raises(ValueError, match="d_k is 0"):
+        CrossAttention(8, 2, d_k=0)
     with pytest.raises(ValueError, match="no position"):
         layer(x, memory[:, :0], torch.zeros(2, 0, 7))
+    k, v = layer.project(memory, torch.zeros(2, 5, 7))
+    with pytest.raises(ValueError, match="either the memory"):
+        layer(x, values=torch.zeros(2, 5, 7), kv=(k, v))
+    for kv in ((k[:, :1], v[:, :1]), (k, v[..., :3]), (k[0], v[0])):
+        with pytest.raises(ValueError, match="its own project"):
+            layer(x, kv=kv)
+    with pytest.raises(ValueError, match="batch of 2"):
+        layer(x, kv=(k[:1], v[:1]))
+
+
+@pytest.mark.parametrize("form", [cross_attention, cross_attention_fused])
+def test_weights_that_do_not_take_their_sequence_are_refused(form):
+    x, memory, w, m = torch.zeros(3, 8), torch.zeros(5, 6), torch.zeros(8, 4), torch.zeros(6, 4)
+    for weights in ((m, m, m), (w, w, m), (w, m, w)):
+        with pytest.raises(ValueError, match="the weight takes what"):
+            form(x, memory, *weights)
+
+
+def test_heads_may_have_a_width_of_their_own():
+    layer, x, memory = CrossAttention(8, 3, d_k=5, kdim=6), torch.randn(2, 4, 8), torch.randn(2, 7, 6)
+    heads = []
+    for h in range(3):
+        rows = slice(5 * h, 5 * h + 5)
+        q = x @ layer.q.weight[rows].T + layer.q.bias[rows]
+        k = memory @ layer.k.weight[rows].T + layer.k.bias[rows]
+        v = memory @ layer.v.weight[rows].T + layer.v.bias[rows]
+        heads.append((q @ k.mT / 5**0.5).softmax(-1) @ v)
+    assert_close(layer(x, memory), layer.out(torch.cat(heads, dim=-1)))
+    assert CrossAttention(8, 2).q.weight.shape == CrossAttention(8, 2, d_k=4).q.weight.shape
 
 
 def test_dropout_acts_only_while_training():

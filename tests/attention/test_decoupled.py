@@ -62,6 +62,19 @@ def test_fused_form_agrees_on_the_value_and_on_every_gradient(causal):
     assert_close(torch.autograd.grad((plain * weights).sum(), free), torch.autograd.grad((fused * weights).sum(), free))
 
 
+def test_paths_that_do_not_fit_are_refused_by_both_forms():
+    (q_sem, k_sem, q_geo, k_geo, v), theta = parts()
+    for form in (decoupled_attention, decoupled_attention_fused):
+        with pytest.raises(ValueError, match="equal widths"):
+            form(q_sem, k_sem[..., :2], q_geo, k_geo, v, theta)
+        with pytest.raises(ValueError, match="needs its value"):
+            form(q_sem, k_sem, q_geo, k_geo[:, :, :4], v, theta)
+        with pytest.raises(ValueError, match="q_sem, q_geo and gate"):
+            form(q_sem, k_sem, q_geo[:, :1], k_geo[:, :1], v, theta)
+        with pytest.raises(ValueError, match="q_sem, q_geo and gate"):
+            form(q_sem, k_sem, q_geo, k_geo, v, theta, gate=torch.zeros(2, 2, 4))
+
+
 @pytest.mark.parametrize("num_kv_heads", [1, 2, 4])
 def test_the_layer_is_the_function_of_its_projections(num_kv_heads):
     made, x = layer(num_kv_heads=num_kv_heads, v_dim=24, causal=True).double(), torch.randn(2, 5, 16).double()
@@ -169,6 +182,28 @@ def test_a_sliding_cache_is_a_window(null_token):
     assert_close(steps, made.out(y.transpose(1, 2).flatten(2)).detach())
 
 
+def test_padding_in_a_sliding_cache_counts_from_the_oldest_key_and_so_do_the_weights():
+    made, x = layer(null_token=True, causal=True), torch.randn(2, 8, 16)
+    hidden = torch.zeros(2, 8, dtype=torch.bool)
+    hidden[1, [0, 1, 4, 6]] = True
+    with torch.no_grad():
+        q, k = made.paths(x)
+        k, v = made.with_null(k, made.v(x).unflatten(-1, (4, -1)).transpose(1, 2))
+        back = torch.arange(8)[:, None] - torch.arange(8)
+        seen = (back >= 0) & (back < 3) & ~hidden[:, None, None]  # (B, 1, T, T)
+        seen = torch.cat([torch.ones(2, 1, 8, 1, dtype=torch.bool), seen], dim=-1)
+        whole = (q @ k.mT / 6**0.5).masked_fill(~seen, float("-inf")).softmax(-1)  # (B, H, T, 1 + T)
+        expected = made.out((whole @ v).transpose(1, 2).flatten(2))
+        cache = made.new_cache(2, 3, sliding=True)
+        for t in range(8):
+            first = max(0, t - 2)
+            y, weights = made(
+                x[:, t : t + 1], cache=cache, key_padding_mask=hidden[:, first : t + 1], need_weights=True
+            )
+            assert_close(y[:, 0], expected[:, t])
+            assert_close(weights[:, :, 0], torch.cat([whole[:, :, t, :1], whole[:, :, t, first + 1 : t + 2]], -1))
+
+
 def test_the_cache_holds_both_paths_and_the_values():
     cache = layer(num_kv_heads=2, v_dim=24).new_cache(3, 10)
     assert cache.keys.shape == (3, 2, 10, 2 + 4) and cache.values.shape == (3, 2, 10, 6)
@@ -194,14 +229,21 @@ def test_dropout_acts_while_training_only():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DecoupledPaths(16, 4, 6, 16), "not a multiple of num_heads"),
+        (lambda: DecoupledPaths(16, 4, 6, 16), "sem_dim 6 is not a multiple of num_heads"),
         (lambda: DecoupledPaths(16, 4, 8, 12), "columns turn in pairs"),
+        (lambda: DecoupledPaths(16, 4, 8, 18), "geo_dim 18 is not a multiple"),
+        (lambda: DecoupledPaths(16, 4, 0, 16), "sem_dim 0"),
+        (lambda: DecoupledPaths(0, 4, 8, 16), "embed_dim is 0"),
+        (lambda: DecoupledPaths(16, 0, 8, 16), "num_heads is 0"),
+        (lambda: DecoupledPaths(16, 4, 8, 16, num_kv_heads=0), "num_kv_heads 0"),
+        (lambda: layer(v_dim=0), "v_dim 0"),
         (lambda: DecoupledPaths(16, 4, 8, 16, num_kv_heads=3), "not a multiple of num_kv_heads"),
         (lambda: DecoupledPaths(16, 4, 8, 16, rope=RotaryEmbedding(2)), "the rope turns 2"),
         (lambda: DecoupledPaths(16, 4, 8, 16, gate=PathGate(2)), "the gate has 2 heads"),
         (lambda: layer(v_dim=10), "v_dim 10 is not a multiple"),
         (lambda: layer(null_token=True)(torch.zeros(1, 1, 16), cache=layer().new_cache(1, 2)), "causal=True"),
         (lambda: layer()(torch.zeros(1, 1, 15)), "width 15"),
+        (lambda: layer(null_token=True)(torch.zeros(1, 5, 16), key_padding_mask=torch.zeros(1, 4).bool()), r"\(1, 5\)"),
     ],
 )
 def test_what_does_not_fit_is_refused(make, message):

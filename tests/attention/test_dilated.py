@@ -81,3 +81,7 @@ def test_a_layer_depends_on_what_its_heads_see():
 def test_what_makes_no_sense_is_refused(window_size, dilations, message):
     with pytest.raises(ValueError, match=message):
         DilatedAttention(8, 2, window_size=window_size, dilations=dilations)
+    x = torch.zeros(1, 2, 5, 4)
+    for form in FORMS:
+        with pytest.raises(ValueError, match=message):
+            form(x, x, x, window_size=window_size, dilations=dilations)

@@ -71,12 +71,16 @@ CASES = {
     "attention/flash-double": (4, {2: "memory", 1: "longer", 8: "count the tiles"}),
     "attention/window-count": (
         (7, 3),
-        {(6, 3): "itself", (3, 3): "both sides", (7, 4): "how many numbers", (9, 9): "list the positions"},
+        {(6, 3): "itself", (3, 3): "both sides", (7, 4): "how many numbers", (7.9, 3): "list the positions"},
     ),
     "attention/layers-to-reach": (13, {12: "longest", 7: "one side", 2: "how far"}),
     "attention/global-pairs": (19, {10: "column", 20: "twice", 3: "grid"}),
     "attention/dilated-groups": (4, {1: "ever hear", 2: "remainders", 7: "on the list"}),
     "attention/bigbird-row": (512, {8: "how many keys", 448: "own included", 384: "both sides", 3: "count the blocks"}),
+    "attention/fixed-row": (
+        5,
+        {4: "itself", 2: "rows before", 3: "its own row", 7: "strided", 14: "all of the past", 9: "rows of 4"},
+    ),
     "attention/linear-state": (
         33280,
         {32768: "denominator", 4160: "each of the heads", 33280000: "does not grow", 1024000: "softmax", 1: "two sums"},
@@ -97,7 +101,7 @@ CASES = {
     ),
     "attention/perceiver-double": (
         (2, 1),
-        {(1, 1): "every latent", (4, 1): "look at itself", (2, 2): "which of the two"},
+        {(1, 1): "every latent", (4, 1): "look at itself", (2, 2): "which of the two", (2.5, 1): "which of the two"},
     ),
     "attention/oscillating-leak": (1, {2: "both ways", 3: "not the first", 0: "own token", 9: "cycle"}),
 }
@@ -126,3 +130,11 @@ def test_without_an_answer_nothing_is_said(name):
 def test_answers_may_be_tensors():
     assert nnvocab.check("attention/alibi-slopes", torch.tensor([0.25, 0.0625, 0.015625, 0.00390625]))
     assert nnvocab.check("attention/chunk-mask", torch.ones(2, 5, dtype=torch.bool).tril(3))
+    assert nnvocab.check("attention/window-count", torch.tensor([7, 3]))
+    assert nnvocab.check("attention/perceiver-double", [2.0, 1.0])
+
+
+def test_a_choice_may_be_written_with_its_brackets_and_its_words():
+    for answer in ("C", "(c)", "c)", "(c) Each does what the other does."):
+        assert nnvocab.check("attention/dead-head", answer)
+    assert "zero" in nnvocab.check("attention/dead-head", "(A) Both put out zeros.").text

@@ -113,6 +113,13 @@ def test_traffic_still_grows_with_the_square_of_the_length():
         assert flash_traffic(T, 64, block_size=128) < standard_traffic(T, 64) / 3
 
 
+def test_tiles_without_rows_move_nothing_and_are_refused():
+    with pytest.raises(ValueError, match="block_size"):
+        flash_traffic(8, 4, block_size=0)
+    with pytest.raises(ValueError, match="block_size"):
+        flash_attention_fused(*inputs(E=4), block_size=0)
+
+
 def test_low_precision_sums_in_float32():
     q, k, v = (t.detach().bfloat16() for t in inputs(T=64, S=64))
     y = flash_attention(q, k, v, block_size=8)

@@ -102,5 +102,11 @@ def test_memory_grows_with_the_length_and_not_with_its_square():
 def test_global_positions_that_do_not_exist_are_refused(chosen):
     with pytest.raises(ValueError, match="global_tokens"):
         GlobalLocalAttention(8, 2, window_size=1)(torch.zeros(1, 9, 8), global_tokens=chosen)
+    x = torch.zeros(1, 2, 9, 4)
+    for form in FORMS:
+        with pytest.raises(ValueError, match="global_tokens"):
+            form(x, x, x, window_size=1, global_tokens=chosen)
+        with pytest.raises(ValueError, match="window_size"):
+            form(x, x, x, window_size=0, global_tokens=[0])
     with pytest.raises(ValueError, match="window_size"):
         GlobalLocalAttention(8, 2, window_size=0)

@@ -143,3 +143,18 @@ def test_a_cache_in_a_layer_that_looks_ahead_is_refused():
     layer = GroupedQueryAttention(32, 4, 2)
     with pytest.raises(ValueError, match="causal=True"):
         layer(torch.zeros(1, 1, 32), cache=layer.new_cache(1, 4))
+
+
+@pytest.mark.parametrize("form", [grouped_query_attention, grouped_query_attention_fused])
+def test_queries_behind_a_prefix_see_the_prefix(form):
+    q, k, v = heads(4, 2)
+    assert_close(form(q[:, :, 4:], k, v, causal=True), form(q, k, v, causal=True)[:, :, 4:])
+
+
+@pytest.mark.parametrize("form", [grouped_query_attention, grouped_query_attention_fused])
+def test_heads_that_cannot_be_shared_equally_are_refused(form):
+    q, k, v = heads(4, 3)
+    with pytest.raises(ValueError, match="batch and heads"):
+        form(q, k, v)
+    with pytest.raises(ValueError, match="equal widths"):
+        form(q, k[..., :2], v)

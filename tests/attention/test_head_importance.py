@@ -60,3 +60,9 @@ def test_what_has_no_heads_is_refused():
         pass
     with pytest.raises(ValueError, match="heads 0 to 3"), without_heads(MultiHeadAttention(16, 4), [4]):
         pass
+
+
+def test_the_loss_may_be_a_number():
+    layer, x = MultiHeadAttention(16, 4), torch.randn(2, 5, 16)
+    expected = head_importance(layer, lambda: layer(x).detach().square().mean())
+    assert_close(head_importance(layer, lambda: layer(x).square().mean().item()), expected)

@@ -100,6 +100,11 @@ def test_nothing_of_it_is_saved_with_the_model():
         (lambda c, k: c.append(k.requires_grad_(), k), RuntimeError, "no_grad"),
         (lambda c, k: c.reorder(torch.tensor([0, 1])), ValueError, "one row for each"),
         (lambda c, k: c.reorder(torch.tensor([0.0])), ValueError, "whole numbers"),
+        (lambda c, k: c.attend(k[:, :, :1], k, k), ValueError, "the new positions ask"),
+        (lambda c, k: cached_causal_attention(k, k, k, chunk=0), ValueError, "chunk is 0"),
+        (lambda c, k: cached_causal_attention(k, k[:, :, :1], k), ValueError, "for k and v"),
+        (lambda c, k: kv_cache_bytes(0, 64), ValueError, "num_kv_heads 0"),
+        (lambda c, k: kv_cache_bytes(8, 64, tokens=-1), ValueError, "tokens -1"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, error, message):

@@ -58,7 +58,7 @@ def test_token_by_token_is_the_causal_layer_and_the_state_stays_as_it_is(kernel_
         for t in range(70):
             y, state = layer.step(x[:, t], state)
             rows.append(y)
-            sizes.add(tuple(state.shape))
+            sizes.add(tuple(state[0].shape))
         assert_close(torch.stack(rows, dim=1), layer(x), rtol=1e-3, atol=1e-4)
     assert len(sizes) == 1
 
@@ -110,3 +110,53 @@ def test_memory_grows_with_the_length_and_not_with_its_square():
 def test_steps_of_a_layer_that_looks_ahead_are_refused():
     with pytest.raises(ValueError, match="causal=True"):
         LinearAttention(8, 2).step(torch.zeros(1, 8))
+    with pytest.raises(ValueError, match="one token of each"):
+        LinearAttention(8, 2, causal=True).step(torch.zeros(1, 1, 8))
+
+
+def test_what_does_not_fit_is_refused_by_both_forms():
+    q, k, v = heads(5)
+    for form in (linear_attention, linear_attention_summed):
+        with pytest.raises(ValueError, match="looks at itself"):
+            form(q[:, :, :4], k, v, causal=True)
+        with pytest.raises(ValueError, match="equal widths"):
+            form(q, k[..., :3], v)
+        with pytest.raises(ValueError, match="needs its value"):
+            form(q, k, v[:, :, :4])
+        assert form(q[:, :, :4], k, v).shape == (2, 2, 4, 3)  # not causal, queries may be those of another text
+
+
+@pytest.mark.parametrize(("length", "causal"), [(1.0, False), (1.0, True), (6.0, True), (30.0, False)])
+def test_random_features_of_long_queries_and_keys_weigh_as_their_logarithms_say(length, causal):
+    torch.manual_seed(0)
+    layer = LinearAttention(32, 2, kernel_function="favor", causal=causal)
+    x = torch.randn(2, 70, 32) * length
+    with torch.no_grad():
+        q, k, v = (t.double() for t in layer.heads(x))
+        W = layer.features.weight.double()
+        phi_q, phi_k = (t @ W.T / 2 - t.square().sum(-1, keepdim=True) / 8 for t in (q, k))  # D = 16, so x' = x / 2
+        logits = torch.logsumexp(phi_q.unsqueeze(3) + phi_k.unsqueeze(2), dim=-1)  # (B, H, T, T)
+        if causal:
+            logits = logits.masked_fill(torch.ones(70, 70).triu(1).bool(), float("-inf"))
+        expected = layer.heads.back((logits.softmax(-1) @ v).float())
+        assert_close(layer(x), expected, rtol=1e-3, atol=1e-3)
+        if length > 6:  # what was mended: without the largest exponent taken off, nothing is left of them
+            assert (layer.features(layer.heads(x)[0]) == 0).float().mean() > 0.9
+        if causal:
+            state, rows = None, []
+            for t in range(70):
+                y, state = layer.step(x[:, t], state)
+                rows.append(y)
+            assert_close(torch.stack(rows, dim=1), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_random_features_that_would_overflow_do_not():
+    layer = LinearAttention(256, 1, kernel_function="favor", num_features=8)
+    with torch.no_grad():
+        along = layer.features.weight[:3] * 256**0.25  # as long as the directions themselves, and along them
+        assert layer.features(along).isinf().any()
+        layer.heads.qkv.weight.zero_()
+        layer.heads.qkv.bias.copy_(torch.cat([along[0], along[0], torch.ones(256)]))
+        layer.heads.out.weight.copy_(torch.eye(256))
+        layer.heads.out.bias.zero_()
+        assert_close(layer(torch.zeros(1, 3, 256)), torch.ones(1, 3, 256))  # the values are 1, so is their mean

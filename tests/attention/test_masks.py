@@ -55,3 +55,20 @@ def test_joined_masks_allow_what_all_allow():
 def test_whole_numbers_are_no_mask():
     with pytest.raises(TypeError, match="True: may look"):
         join_masks(torch.ones(3, dtype=torch.long))
+
+
+def test_windows_and_positions_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match="window is 0"):
+        positions_mask(torch.arange(2), torch.arange(2), window=0)
+    with pytest.raises(ValueError, match=r"\(T,\)"):
+        positions_mask(torch.zeros(1, 2), torch.arange(2))
+
+
+def test_masks_that_do_not_broadcast_are_refused():
+    wide = torch.ones(2, 1, 3, 4, dtype=torch.bool)
+    assert join_masks(wide, torch.ones(3, 1, dtype=torch.bool)).shape == (2, 1, 3, 4)
+    for narrow in (torch.zeros(4), torch.zeros(3, 4), torch.zeros(1, 4), torch.zeros(1, 5, 1, 1)):
+        assert join_masks(narrow, wide).shape == join_masks(wide, narrow).shape == (narrow + wide).shape
+    for other in (torch.ones(2, 4, dtype=torch.bool), torch.zeros(3, 3)):
+        with pytest.raises(ValueError, match="do not broadcast"):
+            join_masks(wide, other)

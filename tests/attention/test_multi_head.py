@@ -132,8 +132,35 @@ def test_dropout_acts_only_while_training():
             lambda: MultiHeadAttention(32, 4)(torch.zeros(1, 5, 32), cache=MultiHeadAttention(32, 4).new_cache(1, 5)),
             "not causal",
         ),
+        (lambda: MultiHeadAttention(32, 4, positions=ALiBi(1))(torch.zeros(1, 5, 32)), "made for 1 heads"),
+        (lambda: MultiHeadAttention(32, 4)(torch.zeros(2, 5, 32), torch.zeros(1, 5, 32)), "batch of 2"),
+        (
+            lambda: MultiHeadAttention(32, 4)(torch.zeros(1, 5, 32), torch.zeros(1, 5, 32), torch.zeros(1, 4, 32)),
+            "every key needs its value",
+        ),
+        (
+            lambda: MultiHeadAttention(32, 4, positions=ALiBi(4))(
+                torch.zeros(1, 5, 32), mask=torch.ones(4, 4, dtype=torch.bool)
+            ),
+            "do not broadcast",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("form", [multi_head_attention, multi_head_attention_fused])
+@pytest.mark.parametrize(
+    ("shapes", "num_heads", "message"),
+    [
+        (((1, 5, 8), (24, 8), (8, 8)), 3, "not a multiple"),
+        (((1, 5, 8), (16, 8), (8, 8)), 2, "as nn.Linear stores them"),
+        (((1, 5, 8), (24, 8), (8, 6)), 2, "as nn.Linear stores them"),
+        (((1, 5, 7), (24, 8), (8, 8)), 2, "width 7"),
+    ],
+)
+def test_weights_and_heads_that_do_not_fit_are_refused(form, shapes, num_heads, message):
+    with pytest.raises(ValueError, match=message):
+        form(*(torch.zeros(s) for s in shapes), num_heads)

@@ -77,3 +77,13 @@ def test_padding_is_hidden():
 def test_what_does_not_fit_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("form", [multi_query_attention, multi_query_attention_fused])
+def test_queries_behind_a_prefix_see_the_prefix(form):
+    q, k, v = inputs()
+    assert_close(form(q[:, :, 3:], k, v, causal=True), form(q, k, v, causal=True)[:, :, 3:])
+    with pytest.raises(ValueError, match="every key needs its value"):
+        form(q, k, v[:, :2])
+    with pytest.raises(ValueError, match="axes"):
+        form(q[0], k, v)

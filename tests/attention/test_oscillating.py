@@ -80,5 +80,8 @@ def test_masks_leave_no_row_blind_and_see_by_distance_alone():
 def test_what_makes_no_sense_is_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
         OscillatingAttention(8, 2, **kwargs)
-    with pytest.raises(ValueError, match="must be one of"):
-        directed_attention_fused(*torch.zeros(3, 1, 1, 2, 2), direction="up")
+    for form in (directed_attention, directed_attention_fused):
+        with pytest.raises(ValueError, match="must be one of"):
+            form(*torch.zeros(3, 1, 1, 2, 2), direction="up")
+        with pytest.raises(ValueError, match="looks at itself"):
+            form(*torch.zeros(2, 1, 1, 3, 2), torch.zeros(1, 2, 3, 2), direction="both")

@@ -49,3 +49,8 @@ def test_what_does_not_fit_is_refused():
         PathGate(4, 8)(torch.zeros(2, 3, 7))
     with pytest.raises(ValueError, match="this gate reads"):
         PathGate(4)(torch.zeros(3, 7))
+    with pytest.raises(ValueError, match="at least 1"):
+        PathGate(2, 0)
+    for x, logit, weight in (((2, 3, 8), (4,), (4, 7)), ((2, 3, 8), (4, 1), None), ((3, 8), (4,), None)):
+        with pytest.raises(ValueError, match="need"):
+            path_gate(torch.zeros(x), torch.zeros(logit), None if weight is None else torch.zeros(weight))

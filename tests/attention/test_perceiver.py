@@ -90,7 +90,15 @@ def test_reading_costs_in_proportion_to_the_input_and_thinking_does_not():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Perceiver(4, 8, 3, 2)(torch.zeros(1, 5, 4)), "positions, 3"),
+        (lambda: Perceiver(4, 8, 3, 2)(torch.zeros(1, 5, 4)), "width 4"),
+        (lambda: Perceiver(4, 8, 3, 2)(torch.zeros(1, 0, 3)), "no position"),
+        (lambda: Perceiver(4, 8, 3, 2, query_dim=6)(torch.zeros(2, 5, 3), queries=torch.zeros(7, 8)), "outputs, 6"),
+        (lambda: Perceiver(4, 8, 3, 2, query_dim=6)(torch.zeros(2, 5, 3), queries=torch.zeros(6)), "outputs, 6"),
+        (
+            lambda: Perceiver(4, 8, 3, 2, query_dim=6)(torch.zeros(2, 5, 3), queries=torch.zeros(3, 7, 6)),
+            "the 2 inputs",
+        ),
+        (lambda: Perceiver(4, 8, 3, 2, repeats=0), "repeats"),
         (lambda: Perceiver(4, 8, 3, 2)(torch.zeros(5, 3)), "positions, 3"),
         (lambda: Perceiver(4, 8, 3, 2)(torch.zeros(1, 5, 3), queries=torch.zeros(2, 8)), "query_dim"),
         (lambda: Perceiver(4, 9, 3, 2), "multiple"),

@@ -79,3 +79,11 @@ def test_positions_before_the_first_are_refused(name):
     scheme = SCHEMES[name]()
     with pytest.raises(ValueError, match="count from 0"):
         scheme(torch.zeros(1, 2, 16), offset=-1)
+
+
+def test_two_tokens_always_change_places():
+    model, x = Model(RotaryEmbedding(4)), torch.randn(2, 2, 16)
+    for seed in range(8):  # half of all permutations of two leave them where they are
+        assert permutation_sensitivity(model, x, torch.Generator().manual_seed(seed)) > 1e-4
+    with pytest.raises(ValueError, match="at least two positions"):
+        permutation_sensitivity(model, x[:, :1], torch.Generator())

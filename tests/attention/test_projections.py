@@ -35,6 +35,7 @@ def test_the_mixture_stays_between_the_values():
         (((4,), (5, 3), (5, 2)), "width"),
         (((4,), (5, 4), (6, 2)), "5 keys and 6 values"),
         (((4,), (0, 4), (0, 2)), "0 keys"),
+        (((2, 4), (3, 5, 4), (3, 5, 2)), "must be the same"),
     ],
 )
 def test_what_does_not_fit_is_refused(shapes, message):

@@ -140,7 +140,12 @@ def test_memory_grows_with_the_length_and_not_with_its_square():
         (lambda: MultiScaleRetention(6, 2), "in pairs"),
         (lambda: MultiScaleRetention(8, 2, decays=torch.tensor([0.5])), "2 numbers"),
         (lambda: MultiScaleRetention(8, 2, decays=torch.tensor([0.5, 1.5])), "at most 1"),
+        (lambda: MultiScaleRetention(8, 2, decays=torch.tensor([0.5, 0.0])), "above 0"),
         (lambda: MultiScaleRetention(8, 2, value_dim=7), "multiple"),
+        (lambda: MultiScaleRetention(8, 2).step(torch.zeros(1, 1, 8), position=0), "one token"),
+        (lambda: retention(*heads(3), decays=DECAYS[:1]), "2 heads need one number each"),
+        (lambda: retention_chunked(*heads(3), decays=DECAYS[:1]), "2 heads need one number each"),
+        (lambda: retention_chunked(heads(3)[0], *heads(4)[1:], decays=DECAYS), "looks at itself"),
     ],
 )
 def test_what_makes_no_sense_is_refused(make, message):

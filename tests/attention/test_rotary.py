@@ -132,6 +132,32 @@ def test_half_precision_uses_exact_angles():
     assert_close(y.double(), exact, atol=6e-2, rtol=0.0)
 
 
+def test_tables_keep_their_precision_in_a_layer_of_half_precision():
+    rope = RotaryEmbedding(8, max_positions=16)
+    exact = rope.cos.clone()
+    assert rope.bfloat16().cos.dtype == torch.float32
+    assert torch.equal(rope.cos, exact)
+    assert torch.equal(rope.double().float().sin, RotaryEmbedding(8, max_positions=16).sin)
+
+
+def test_made_without_memory_it_turns_alike_once_it_has_some():
+    with torch.device("meta"):
+        layer = torch.nn.Sequential(RotaryEmbedding(8, scaling="ntk", factor=2.0))
+    assert layer[0].cos.is_meta
+    q = torch.randn(1, 1, 5, 8)
+    assert_close(layer.to_empty(device="cpu")(q), RotaryEmbedding(8, scaling="ntk", factor=2.0)(q))
+
+
+@pytest.mark.parametrize("form", [rotate_by_position, rotate_by_position_fused])
+def test_positions_and_angles_that_do_not_fit_are_refused(form):
+    x, positions, theta = torch.zeros(2, 5, 8), torch.arange(5.0), rotary_frequencies(8)
+    with pytest.raises(ValueError, match="layout is 'quarter'"):
+        form(x, positions, theta, layout="quarter")
+    for wrong in ((x, positions[:4], theta), (x, positions, theta[:3]), (x[..., :7], positions, theta)):
+        with pytest.raises(ValueError, match="a position for each row"):
+            form(*wrong)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

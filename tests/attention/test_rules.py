@@ -89,6 +89,9 @@ def test_reach_grows_by_a_window_a_layer():
     assert layers_to_reach_all(rule_mask(window_rule(2, dilation=2), 20)) is None
     with pytest.raises(ValueError, match="one layer"):
         reach([])
+    for call in (lambda m: reach([m]), layers_to_reach_all):
+        with pytest.raises(ValueError, match="one head"):
+            call(torch.ones(2, 3, 3, dtype=torch.bool))
 
 
 def test_reach_takes_layers_in_their_order():
@@ -111,6 +114,12 @@ def test_dependencies_are_what_gradients_say():
         (lambda: window_rule(0), "window_size"),
         (lambda: fixed_rule(4, 5), "summary"),
         (lambda: strided_rule(0), "stride"),
+        (lambda: window_rule(1, dilation=0), "dilation"),
+        (lambda: random_rule(0, 1), "T is 0"),
+        (lambda: random_rule(4, -1), "num_random"),
+        (lambda: rule_mask(random_rule(4, 1), 5), "drawn for 4 positions"),
+        (lambda: block_layout(random_rule(4, 1), 5, 2), "drawn for 4 positions"),
+        (lambda: rule_mask(causal_rule, 0), "T is 0"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(make, message):

@@ -124,6 +124,9 @@ def test_channel_mixing_looks_at_the_token_before_and_the_block_looks_back_only(
         (lambda: RWKVBlock(6)(torch.zeros(1, 3, 5)), "width 5"),
         (lambda: RWKVBlock(0), "embed_dim"),
         (lambda: RWKVBlock(6, 0), "hidden_dim"),
+        (lambda: wkv(*torch.zeros(2, 1, 3, 4), *torch.zeros(2, 3)), "positions, C"),
+        (lambda: wkv_scan(*torch.zeros(2, 1, 0, 4), *torch.zeros(2, 4)), "at least one position"),
+        (lambda: wkv_scan(torch.zeros(1, 3, 4), torch.zeros(1, 2, 4), *torch.zeros(2, 4)), "positions, C"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, message):

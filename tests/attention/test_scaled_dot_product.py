@@ -52,9 +52,10 @@ def test_is_the_sum_written_out(form, causal):
 
 @pytest.mark.parametrize("kind", ["none", "additive", "boolean", "blind row"])
 @pytest.mark.parametrize("causal", [False, True])
-def test_fused_form_agrees_on_the_value_and_on_every_gradient(kind, causal):
-    inputs, mask = qkv(), some_mask(kind)
-    weights = torch.randn(2, 2, 4, 5, dtype=torch.float64)
+@pytest.mark.parametrize("T", [4, 6])
+def test_fused_form_agrees_on_the_value_and_on_every_gradient(kind, causal, T):
+    inputs, mask = qkv(T), some_mask(kind, T)
+    weights = torch.randn(2, 2, T, 5, dtype=torch.float64)
     plain, fused = (
         f(*inputs, mask=mask, causal=causal) for f in (scaled_dot_product_attention, scaled_dot_product_attention_fused)
     )
@@ -116,6 +117,11 @@ def test_dropout_keeps_the_mean(form):
         (((2, 3), (2, 4), (2, 4)), "equal widths"),
         (((2, 3), (4, 3), (5, 3)), "every key needs its value"),
         (((1, 2, 3), (2, 3), (2, 3)), "equally many"),
+        (((2, 4, 3), (3, 4, 3), (3, 4, 3)), "batch and heads"),
+        (((2, 4, 5, 3), (2, 3, 5, 3), (2, 3, 5, 3)), "batch and heads"),
+        (((2, 4, 5, 3), (2, 2, 5, 3), (2, 4, 5, 3)), "batch and heads"),
+        (((3, 4, 5, 3), (2, 4, 5, 3), (2, 4, 5, 3)), "batch and heads"),
+        (((2, 4, 5, 3), (2, 0, 5, 3), (2, 0, 5, 3)), "batch and heads"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(form, shapes, message):
@@ -147,3 +153,31 @@ def test_transposing_all_axes_of_a_batch_is_not_the_transpose_of_each_matrix():
     with pytest.raises(RuntimeError):
         q @ q.permute(2, 1, 0)  # what .T gives beyond two axes
     assert (q @ q.transpose(-2, -1)).shape == (2, 5, 5)
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["none", "boolean"])
+def test_axes_for_batch_and_heads_may_be_missing(form, kind):
+    (q, k, v), mask = qkv(), some_mask(kind)
+    whole = form(q, k, v, mask=mask, causal=True)
+    of_batch, of_head = (None, None) if mask is None else (mask[0], mask[0, 1])
+    assert_close(form(q[0], k[0], v[0], mask=of_batch, causal=True), whole[0])
+    assert_close(form(q[0, 1], k[0, 1], v[0, 1], mask=of_head, causal=True), whole[0, 1])
+    assert_close(form(q, k[:1], v[:1, :1])[1, 1], form(q[1, 1], k[0, 1], v[0, 0]))  # one for all
+
+
+def test_shared_heads_are_read_by_the_fused_form_and_refused_by_the_plain_one():
+    q, k, v = qkv(T=6)
+    q = torch.cat([q, q.flip(2)], dim=1)  # four query heads, two key/value heads
+    for causal in (False, True):
+        repeated = scaled_dot_product_attention(q, *(t.repeat_interleave(2, dim=1) for t in (k, v)), causal=causal)
+        assert_close(scaled_dot_product_attention_fused(q, k, v, causal=causal), repeated)
+    with pytest.raises(ValueError, match="repeat the keys and values"):
+        scaled_dot_product_attention(q, k, v)
+
+
+def test_weights_alone_are_checked_too():
+    with pytest.raises(ValueError, match="equal widths"):
+        attention_weights(torch.zeros(2, 3), torch.zeros(4, 5))
+    with pytest.raises(ValueError, match="does not broadcast"):
+        attention_weights(torch.zeros(2, 3), torch.zeros(4, 3), mask=torch.ones(3, 4, dtype=torch.bool))

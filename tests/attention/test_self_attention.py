@@ -90,3 +90,14 @@ def test_sizes_that_make_no_sense_are_refused():
         SelfAttention(8, d_k=0)
     with pytest.raises(ValueError, match="dropout"):
         SelfAttention(8, dropout=1.0)
+    assert SelfAttention(1, d_k=1)(torch.zeros(1, 2, 1)).shape == (1, 2, 1)
+
+
+@pytest.mark.parametrize("form", [self_attention, self_attention_fused])
+def test_weights_that_do_not_take_the_sequence_are_refused(form):
+    x, w = torch.randn(2, 5, 8), torch.randn(8, 4)
+    assert_close(form(x, w, w, w), form(x, w, w, w, causal=False))
+    with pytest.raises(ValueError, match=r"w_v has \(4, 8\)"):
+        form(x, w, w, w.T)
+    with pytest.raises(ValueError, match="equal widths"):
+        form(x, w, w[:, :3], w)

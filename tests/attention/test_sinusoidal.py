@@ -76,7 +76,18 @@ def test_dropout_acts_only_while_training():
     assert_close(layer(x), x + sinusoidal_encoding(torch.arange(5.0), 64), atol=1e-5, rtol=1e-5)
 
 
+def test_positions_may_have_any_shape():
+    positions = torch.tensor([[0.0, 3.0, 9.0], [2.0, 5.0, 7.0]])
+    for form in (sinusoidal_encoding, sinusoidal_encoding_fused):
+        assert_close(form(positions, 7), torch.stack([form(row, 7) for row in positions]))
+
+
 def test_what_does_not_fit_is_refused():
+    for form in (sinusoidal_encoding, sinusoidal_encoding_fused):
+        with pytest.raises(ValueError, match="at least 1"):
+            form(torch.arange(3.0), 0)
+    with pytest.raises(ValueError, match="at least 1"):
+        shift_matrix(1, 0)
     with pytest.raises(ValueError, match="base above 1"):
         SinusoidalEncoding(8, base=1.0)
     with pytest.raises(ValueError, match="even dim"):

@@ -102,5 +102,11 @@ def test_windows_and_masks_that_make_no_sense_are_refused():
         SlidingWindowAttention(8, 2, window_size=0)
     with pytest.raises(ValueError, match="key_padding_mask"):
         SlidingWindowAttention(8, 2, window_size=1)(torch.zeros(1, 3, 8), key_padding_mask=torch.zeros(1, 4).bool())
+    x = torch.zeros(1, 2, 20, 4)
+    for form in FORMS:
+        with pytest.raises(ValueError, match="looks at itself"):  # the blocks would have room for 18 keys as well
+            form(x, x[:, :, :18], x[:, :, :18], window_size=1)
+        with pytest.raises(ValueError, match="window_size"):
+            form(x, x, x, window_size=0)
     with pytest.raises(TypeError, match="bool"):
         SlidingWindowAttention(8, 2, window_size=1)(torch.zeros(1, 3, 8), key_padding_mask=torch.zeros(1, 3))

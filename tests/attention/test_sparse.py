@@ -83,6 +83,11 @@ def test_rows_and_columns_hold_less_than_the_square(summary):
 def test_a_stride_that_does_not_divide_the_length_is_refused():
     with pytest.raises(ValueError, match="multiple"):
         sparse_transformer_attention(*heads(10), stride=4)
+    for summary in (-1, 6):
+        with pytest.raises(ValueError, match="from 0 to 5 summary cells"):
+            sparse_transformer_attention(*heads(10), stride=5, summary=summary)
+    with pytest.raises(ValueError, match="multiple"):
+        sparse_transformer_attention(*heads(10), stride=0)
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -110,6 +115,21 @@ def test_chosen_blocks_agree_with_their_mask(causal, keep):
 def test_blocks_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="pad to a multiple"):
         choose_blocks(*heads(10)[:2], block_size=4, keep=1)
+    for kwargs in ({"block_size": 0, "keep": 1}, {"block_size": 5, "keep": 0}):
+        with pytest.raises(ValueError, match="at least 1"):
+            choose_blocks(*heads(10)[:2], **kwargs)
+
+
+def test_keys_of_another_length_are_refused_by_every_form():
+    q, k, v = heads(20)
+    for call in (
+        lambda: sparse_attention(q, k[:, :, :18], v[:, :, :18], rule=window_rule(1)),
+        lambda: sparse_attention_blocked(q, k[:, :, :18], v[:, :, :18], rule=window_rule(1), block_size=4),
+        lambda: sparse_transformer_attention(q, k[:, :, :18], v[:, :, :18], stride=4),
+        lambda: chosen_blocks_attention(q, k[:, :, :16], v[:, :, :16], block_size=4, keep=1),
+    ):
+        with pytest.raises(ValueError, match="looks at itself"):
+            call()
 
 
 def test_a_mask_saves_no_memory_and_skipped_blocks_do():

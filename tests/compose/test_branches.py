@@ -47,3 +47,26 @@ def test_what_does_not_fit_is_refused():
         Slice(0, 5, (2, 2))
     with pytest.raises(ValueError, match="at least 5"):
         Slice(0, 5)(torch.zeros(1, 4))
+
+
+def test_an_encoder_layer_must_not_put_time_first():
+    with pytest.raises(ValueError, match="batch_first=True"):
+        SequenceBranch(nn.TransformerEncoderLayer(8, 2))
+    layer = nn.TransformerEncoderLayer(8, 2, batch_first=True).eval()
+    x = torch.randn(3, 5, 8)
+    assert_close(SequenceBranch(layer)(x), layer(x)[:, 4])
+
+
+def test_a_sequence_without_steps_and_a_layer_that_returns_none_are_refused():
+    with pytest.raises(ValueError, match="without a step"):
+        SequenceBranch(nn.Linear(2, 2), take="mean")(torch.zeros(1, 0, 2))
+    with pytest.raises(ValueError, match=r"Flatten returned shape \(1, 6\)"):
+        SequenceBranch(nn.Flatten())(torch.zeros(1, 3, 2))
+
+
+def test_a_cut_may_know_how_wide_the_whole_is():
+    assert_close(Slice(1, 3, width=4)(torch.arange(4.0)[None]), torch.tensor([[1.0, 2.0]]))
+    with pytest.raises(ValueError, match=r"\(B, 4\) is needed"):
+        Slice(1, 3, width=4)(torch.zeros(1, 5))
+    with pytest.raises(ValueError, match="input is 2 wide"):
+        Slice(1, 3, width=2)

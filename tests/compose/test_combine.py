@@ -119,3 +119,32 @@ def test_what_cannot_be_combined_is_refused():
         weighted_sum(THREE, torch.tensor([[0.5, 0.5]]))
     with pytest.raises(ValueError, match="first axes of the outputs"):
         weighted_sum(THREE, torch.ones(2, 3))
+
+
+def test_branches_of_one_number_a_sample_are_mixed_alike_in_both_forms():
+    inputs = doubles((3,), (3,), (3, 2))
+    values = [f(inputs[:2], inputs[2]) for f in (weighted_sum, weighted_sum_stacked)]
+    by_hand = inputs[0] * inputs[2][:, 0] + inputs[1] * inputs[2][:, 1]
+    assert_close(values, [by_hand, by_hand])
+
+
+def test_an_empty_batch_stays_empty():
+    parts = [torch.zeros(0, 3), torch.zeros(0, 3)]
+    assert all(f(parts, torch.zeros(0, 2)).shape == (0, 3) for f in (weighted_sum, weighted_sum_stacked))
+
+
+def test_padding_a_middle_axis_before_the_sum():
+    a, b, w = torch.randn(2, 4, 5), torch.randn(2, 3, 5), torch.rand(2, 2)
+    for f in (weighted_sum, weighted_sum_stacked):
+        y = f([a, b], w, dim=1, pad=True)
+        assert_close(y[:, :3], w[:, :1, None] * a[:, :3] + w[:, 1:, None] * b)
+        assert_close(y[:, 3], w[:, :1] * a[:, 3])
+
+
+def test_an_axis_that_is_not_there_and_a_single_weight_are_refused():
+    with pytest.raises(ValueError, match="dim is 5.*with 2 axes"):
+        combine(THREE, "concat", dim=5)
+    with pytest.raises(ValueError, match="with 0 axes"):
+        combine([torch.tensor(1.0), torch.tensor(2.0)], "add")
+    with pytest.raises(ValueError, match="a single weight for 3 branches"):
+        weighted_sum(THREE, torch.tensor(1.0))

@@ -31,6 +31,10 @@ CASES = {
             "x": "choose one",
         },
     ),
+    "compose/denoiser-calls": (
+        24,
+        {12: "two guesses", 1000: "steps of training", 2000: "not all taken", 13: "how often does each", 1: "how many"},
+    ),
     "compose/graph-order": (
         ["read", "right", "left", "sum"],
         {("sum", "read", "left", "right"): "not been computed", ("read",): "each once", "read": "give a list"},
@@ -53,6 +57,19 @@ def test_a_wrong_answer_gets_its_hint(name, wrong, hint):
     assert len(right) < 3 or right not in verdict.text
 
 
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [("compose/gate-temperature", 0.22), ("compose/grid-joint", 0.0156), ("compose/grid-joint", 0.016)],
+)
+def test_an_answer_rounded_to_two_digits_is_right(name, answer):
+    assert nnvocab.check(name, answer)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_without_an_answer_nothing_is_said(name):
     assert nnvocab.check(name, ...).right is None
+
+
+@pytest.mark.parametrize("word", ["Max Pooling", "max-pooling", "MaxPool1d", "global max pooling"])
+def test_a_layer_may_be_named_as_one_likes(word):
+    assert nnvocab.check("compose/which-layer", word)

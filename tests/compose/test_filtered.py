@@ -139,3 +139,28 @@ def test_with_probabilities_the_balancing_loss_reaches_what_was_not_chosen():
     (alone,) = torch.autograd.grad(balance_loss(w), z, retain_graph=True)
     (full,) = torch.autograd.grad(balance_loss(w, z.softmax(-1)), z)
     assert alone[:, 2].abs().max() == 0 and (full[:, 2] < 0).all()
+
+
+def test_an_empty_batch_passes_with_and_without_skipping():
+    for kind in ("softmax", "sparsemax"):
+        layer = mixture_of_branches([nn.Linear(4, 3), nn.Linear(4, 3)], 4, kind=kind)
+        assert layer(torch.zeros(0, 4)).shape == (0, 3)
+
+
+def test_mixed_precision_runs_whether_branches_are_skipped_or_not():
+    layer = mixture_of_branches([nn.Linear(4, 3) for _ in range(3)], 4, top_k=2)
+    x = torch.randn(5, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        skipping = layer(x)
+        layer.skip_zeros = False
+        dense = layer(x)
+    assert_close(skipping.float(), dense.float(), rtol=0.02, atol=0.02)
+
+
+def test_what_cannot_be_balanced_is_refused():
+    with pytest.raises(ValueError, match="a sample at least"):
+        balance_loss(torch.zeros(0, 3))
+    with pytest.raises(ValueError, match="must be equal"):
+        balance_loss(torch.ones(2, 3) / 3, torch.ones(2, 2) / 2)
+    with pytest.raises(ValueError, match="top_k is 5"):
+        mixture_of_branches([nn.Linear(4, 3), nn.Linear(4, 3)], 4, top_k=5)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from nnvocab.compose.branches import SequenceBranch
 from nnvocab.compose.filtered import FilteredParallel
 from nnvocab.compose.freezing import freeze, trainable, unfreeze
 from nnvocab.compose.gate import Gate
@@ -102,3 +103,23 @@ def test_what_is_not_inside_cannot_be_kept():
     for function in (freeze, unfreeze):
         with pytest.raises(TypeError, match=r"must be an nn.Module"):
             function(torch.zeros(2))
+
+
+def test_a_frozen_lstm_drops_nothing_and_passes_its_gradient():
+    lstm = freeze(nn.LSTM(4, 4, num_layers=2, dropout=0.9, batch_first=True))
+    model, x = Sequential(nn.Linear(3, 4), SequenceBranch(lstm)), torch.randn(2, 5, 3)
+    quiet = model.eval()(x)
+    assert_close(model.train()(x), quiet)
+    assert lstm.training  # cuDNN passes a gradient in this mode alone
+    model(x).sum().backward()
+    assert model[0].weight.grad.abs().max() > 0 and all(p.grad is None for p in lstm.parameters())
+    assert freeze(lstm) is lstm and unfreeze(lstm).dropout == 0.9 and trainable(lstm)
+
+
+def test_what_contains_the_part_that_is_kept_still_trains_as_a_whole():
+    model = Sequential(Sequential(nn.Dropout(0.5), nn.Linear(4, 4)), nn.Dropout(0.5))
+    freeze(model, keep=[model[0][1]])
+    model.train()
+    model(torch.randn(2, 4))
+    assert model.training and model[0].training and model[0][1].training
+    assert not model[0][0].training and not model[1].training

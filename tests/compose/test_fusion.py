@@ -56,3 +56,15 @@ def test_what_does_not_fit_is_refused():
         multimodal_fusion({"a": ((3,), nn.Linear(4, 2))})
     with pytest.raises(ValueError, match=r"nn.Flatten\(\)"):
         multimodal_fusion({"a": ((1, 4, 4), nn.Conv2d(1, 2, 3))})
+
+
+def test_stitches_and_gate_have_the_type_of_the_encoders():
+    parts = {"a": ((3,), nn.Linear(3, 2).double()), "b": ((2,), nn.Linear(2, 5).double())}
+    layer = multimodal_fusion(parts, out_features=4, gated=True)
+    assert layer(torch.randn(2, 5, dtype=torch.float64)).shape == (2, 4)
+
+
+def test_an_input_that_the_parts_do_not_fill_is_refused():
+    layer = multimodal_fusion({"a": ((3,), nn.Linear(3, 2)), "b": ((2,), nn.Linear(2, 5))})
+    with pytest.raises(ValueError, match=r"\(B, 5\) is needed"):
+        layer(torch.zeros(1, 6))

@@ -156,3 +156,37 @@ def test_a_single_weight_teaches_a_gate_nothing_and_is_refused():
     assert slope.abs().max() == 0
     with pytest.raises(ValueError, match="top_k=2, or hard=True"):
         Gate(nn.Linear(4, 3), top_k=1)
+
+
+def test_the_temperature_may_fall_while_training():
+    gate, x = Gate(nn.Linear(4, 3)), torch.randn(5, 4)
+    logits = gate.layer(x)
+    for step in range(3):
+        gate.temperature = temperature_at(step, 3, start=2.0, end=0.5)
+        assert_close(gate(x), (logits / (2.0, 1.0, 0.5)[step]).softmax(-1))
+
+
+def test_a_low_temperature_leaves_little_gradient():
+    z = torch.tensor([2.0, 1.0], dtype=torch.float64, requires_grad=True)
+    for T in (1.0, 0.5, 0.1):
+        w = gate_weights(z, temperature=T)
+        (slope,) = torch.autograd.grad(w[0], z)
+        assert_close(slope[0], w[0].detach() * w[1].detach() / T)  # w (1 - w) / T
+
+
+def test_a_learned_alpha_belongs_to_entmax_and_stays_between_its_limits():
+    gate = Gate(nn.Linear(4, 3), kind="entmax", alpha="learned")
+    x = torch.randn(5, 4)
+    for raw, alpha in ((-20.0, 1.0), (20.0, 2.0)):
+        with torch.no_grad():
+            gate.raw_alpha.fill_(raw)
+        assert_close(gate(x), gate_weights(gate.layer(x), kind="entmax", alpha=alpha), rtol=1e-3, atol=1e-4)
+    with pytest.raises(ValueError, match="it would never learn"):
+        Gate(nn.Linear(4, 3), alpha="learned")
+    with pytest.raises(ValueError, match="or 'learned'"):
+        Gate(nn.Linear(4, 3), kind="entmax", alpha="free")
+
+
+def test_a_gate_needs_a_module():
+    with pytest.raises(TypeError, match="layer is a function"):
+        Gate(lambda x: x)

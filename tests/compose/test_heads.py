@@ -78,3 +78,10 @@ def test_what_does_not_fit_is_refused():
         MultiAgentPolicy(6)(torch.zeros(2, 6))
     with pytest.raises(ValueError, match="does not divide"):
         MultiAgentPolicy(6, 7)
+
+
+def test_actions_are_whole_numbers_and_heads_are_some():
+    with pytest.raises(ValueError, match=r"actions.long\(\)"):
+        GridSoftmaxHead(3, 4).log_prob(torch.zeros(1, 12), torch.zeros(1, 3))
+    with pytest.raises(ValueError, match="num_heads is 0"):
+        MultiAgentPolicy(6, 8, num_heads=0)

@@ -62,6 +62,16 @@ def test_tasks_of_pictures_and_tables_keep_their_rows():
     assert rule_of_two(seeded(), samples=100).train_y.float().mean().sub(0.5).abs() < 0.2
 
 
+def test_a_column_that_never_changes_becomes_zeros_and_the_others_get_mean_zero_and_spread_one():
+    table = torch.cat([torch.ones(30, 1), 5 + 3 * torch.randn(30, 2)], dim=1)
+    task = rows_of_a_table(table, torch.arange(30) % 2, seeded())
+    columns = torch.cat([task.train_x, task.test_x]).flatten(1)
+    spread = columns.std(0)
+    assert (spread > 0).sum() == 2
+    torch.testing.assert_close(spread[spread > 0], torch.ones(2))
+    torch.testing.assert_close(columns.mean(0), torch.zeros(64), rtol=0, atol=1e-5)
+
+
 def test_all_kinds_have_about_the_same_number_of_weights():
     sizes = [sum(p.numel() for p in make().parameters()) for make in layer_kinds(10).values()]
     assert max(sizes) < 1.15 * min(sizes)
@@ -72,6 +82,18 @@ def test_bad_input_is_refused():
     task = last_marked(seeded(), samples=8)
     with pytest.raises(ValueError, match="steps is 0"):
         try_layer(layer_kinds(4)["dense"], task, steps=0)
+    with pytest.raises(ValueError, match="batch_size 0"):
+        try_layer(layer_kinds(4)["dense"], task, batch_size=0)
+    for few in (lambda: recall(seeded(), samples=1), lambda: last_marked(seeded(), samples=0)):
+        with pytest.raises(ValueError, match="rows cannot be halved.*give 2 at least"):
+            few()
+    for make in (shifted_pictures, badly_scaled):
+        with pytest.raises(ValueError, match=r"pictures have shape \(4, 5\), but \(N, 8, 8\)"):
+            make(torch.ones(4, 5), torch.zeros(4), seeded())
+        with pytest.raises(ValueError, match="1 rows cannot be halved"):
+            make(torch.ones(1, 8, 8), torch.zeros(1), seeded())
+    with pytest.raises(ValueError, match=r"the table has shape \(3, 65\), but \(rows, at most 64 columns\)"):
+        rows_of_a_table(torch.ones(3, 65), torch.zeros(3), seeded())
     wrong = type(task)("x", torch.ones(2, 3, 4), task.train_y, task.test_x, task.test_y)
     with pytest.raises(ValueError, match=r"rows have shape \(3, 4\), but \(8, 8\)"):
         try_layer(layer_kinds(4)["dense"], wrong)

@@ -30,6 +30,8 @@ def test_unknown_keys_and_wrong_values_are_errors():
         AttentionLayerConfig(d_model=8, n_heads=2, mode="dba")
     with pytest.raises(ValueError, match="belongs to mode"):
         AttentionLayerConfig(d_model=8, n_heads=2, sem_dim=4).build()
+    with pytest.raises(ValidationError, match="finite number"):
+        AttentionLayerConfig(d_model=8, n_heads=2, rope_base=float("inf"))
     with pytest.raises(TypeError, match="does not say what it builds"):
         LayerConfig().build()
     with pytest.raises(TypeError, match="config is a dict, but must be one of AttentionLayerConfig"):

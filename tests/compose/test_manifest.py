@@ -28,9 +28,13 @@ LAYERS = [
     "{type: SSMLayer, d_model: 32, d_state: 16, d_conv: 4, expand: 2}",
     "{type: RMSNormLayer, d_model: 32, eps: 1.0e-5}",
     "{type: LayerNormLayer, d_model: 32, eps: 1e-5}",
+    "{type: AttentionLayer, d_model: 32, n_heads: 8, n_kv_heads: 2, mode: decoupled, sem_dim: 8, geo_dim: 16, "
+    "rope_enabled: true, rope_base: 500000.0, is_causal: true, decoupled_gate: true}",
+    "{type: AttentionLayer, d_model: 32, n_heads: 4, mode: standard, lora_rank: 4, lora_alpha: 16, lora_targets: [q, v]}",
     "{type: LinearLayer, d_in: 32, d_out: 50, bias: false}",
     "{type: DropoutLayer, p: 0.1}",
     "{type: LoRALinearLayer, d_in: 32, d_out: 32, rank: 8, alpha: 16.0}",
+    "{type: DiffusionNextTokenHead, embed_dim: 32, vocab_size: 50, num_infer_steps: 4, cfg_guidance_scale: 1.5}",
 ]
 
 
@@ -142,7 +146,29 @@ def test_topologies_nest_to_any_depth():
         ),
         (one("{type: LinearLayer, d_in: 0, d_out: 2}"), r"d_in is 0, but input should be greater than or equal to 1"),
         (one("{type: LinaerLayer, d_in: 4, d_out: 2}"), r"line 4.*no entry is called 'LinaerLayer'"),
-        (one("{type: torch.nn.Linaer}"), r"torch.nn has no module 'Linaer'"),
+        (
+            one("{type: torch.nn.Linaer}"),
+            r"torch.nn has no module 'Linaer' that can be called; did you mean 'Linear'\?",
+        ),
+        (one("{type: torch.nn.ModuleList}"), r"torch.nn has no module 'ModuleList' that can be called"),
+        ("topology:\n  type: staked\n", r"line 2.*no entry is called 'staked'.*did you mean 'stacked'\?"),
+        (one("{type: LinearLayer, 3: 4, d_in: 1, d_out: 1}"), r"line 4.*LinearLayer has no argument '3'"),
+        (one("{type: LinearLayer, d_in: true, d_out: 1}"), r"line 4.*d_in is True, but must be a number"),
+        (
+            one("{type: torch.nn.Linear, in_features: true, out_features: 1}"),
+            r"in_features is True, but must be a number",
+        ),
+        (
+            one("{type: RMSNormLayer, d_model: 4, eps: .nan}"),
+            r"line 4.*eps is nan, but input should be a finite number",
+        ),
+        (one("{type: LayerNormLayer, d_model: 4, eps: -1}"), r"line 4.*eps is -1, but input should be greater"),
+        (one("{type: torch.nn.GRU, input_size: 4, hidden: 3}"), r"line 4.*GRU has no argument 'hidden'; did you mean"),
+        (one("{type: torch.nn.GRU, input_size: 4, hidden_size: 3, proj_size: 2}"), r"GRU has no argument 'proj_size'"),
+        (
+            "topology: {type: parallel, dim: x, layers: [{type: torch.nn.Tanh}]}\n",
+            r"dim is 'x', but input should be a valid",
+        ),
         (one("{type: torch.nn.Sequential}"), r"any number of unnamed arguments"),
         (one("{type: scaled dot-product attention}"), r"is no module to build"),
         (one("{type: LinearLayer, d_in: '${d}', d_out: 2}"), r"line 4.*\$\{d\} has no value under vars"),
@@ -155,6 +181,7 @@ def test_topologies_nest_to_any_depth():
         (one("LinearLayer"), r"line 4.*a layer is a mapping with the key 'type'; given: 'LinearLayer'"),
         ("topology:\n  type: stacked\n  layers: []\n", r"line 3.*a list of one layer at least"),
         ("topology:\n  type: stacked\n  layer: []\n", r"line 3.*no key 'layer'; did you mean 'layers'\?"),
+        ("name: x\ntopology: {type: stacked}\n", r"line 2: topology.layers: a topology needs 'layers'"),
         ("topology:\n  type: cyclic\n  layers: [{type: torch.nn.Tanh}]\n", r"iterations is None"),
         ("topology: {type: stacked, repeat: 0, layers: [{type: torch.nn.Tanh}]}\n", r"repeat is 0"),
         ("topology: {type: stacked, share: maybe, layers: [{type: torch.nn.Tanh}]}\n", r"share is 'maybe'"),
@@ -166,8 +193,16 @@ def test_topologies_nest_to_any_depth():
         ("topology: {type: [\n", r"line \d.*this is no YAML"),
         ("vars: [1]\ntopology: {type: torch.nn.Tanh}\n", r"vars is a mapping"),
         (
-            "vars: {a: '${b}', b: '${a}'}\ntopology: {type: torch.nn.Dropout, p: '${a}'}\n",
-            r"cannot be filled in|circle",
+            "vars:\n  a: '${b}'\n  b: '${a}'\ntopology: {type: torch.nn.Dropout, p: '${a}'}\n",
+            r"line [23]: vars.[ab]: the variables (a -> b -> a|b -> a -> b) refer to each other in a circle: give one",
+        ),
+        (
+            "topology:\n  type: stacked\n  layers:\n    - {type: torch.nn.Dropout, p: '${a'}\n",
+            r"line 4: topology.layers\[0\].p: a variable cannot be filled in",
+        ),
+        (
+            "vars:\n  a: '???'\ntopology: {type: torch.nn.Dropout, p: '${a}'}\n",
+            r"a variable cannot be filled in: Missing",
         ),
     ],
 )
@@ -192,6 +227,13 @@ NODE = "{{id: {}, inputs: {}, layer: {{type: torch.nn.Identity}}}}"
         (graph("{id: a, layer: {type: torch.nn.Identity}}"), r"line 4.*exactly the keys id, inputs and layer"),
         ("topology: {type: graph}\n", r"a graph needs 'nodes'"),
         (graph(NODE.format("a", "[input]"), output="  output: z\n"), r"the output is 'z'"),
+        (
+            graph(NODE.format("a", "[input]"), output="  output: [a]\n"),
+            r"line 5.*output is \['a'\], but must be the id of one",
+        ),
+        (graph(NODE.format("a.b", "[input]")), r"line 4.*a node cannot be called 'a.b': rename it"),
+        (graph(NODE.format("keys", "[input]")), r"line 4.*a node cannot be called 'keys': rename it"),
+        (graph(NODE.format("a", "[a]")), r"line 4.*the nodes a -> a form a cycle"),
     ],
 )
 def test_a_graph_that_cannot_be_built_says_where_and_why(text, said):
@@ -206,6 +248,31 @@ def test_the_message_names_the_file(tmp_path):
         build_model(path)
     with pytest.raises(FileNotFoundError):
         build_model(tmp_path / "not there.yml")
+
+
+def test_a_variable_may_have_any_name():
+    assert (
+        build_model("vars: {manifest: 3}\ntopology: {type: LinearLayer, d_in: '${manifest}', d_out: 1}\n").in_features
+        == 3
+    )
+
+
+def test_what_is_no_manifest_at_all_is_refused():
+    with pytest.raises(
+        TypeError, match="source is a NoneType, but must be a file, the text of a manifest, or a mapping"
+    ):
+        build_model(None)
+
+
+@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
+def test_torchs_recurrent_layers_are_built_by_their_arguments(name):
+    layer = f"{{type: torch.nn.{name}, input_size: 4, hidden_size: 3, num_layers: 2, batch_first: true}}"
+    model = build_model(f"topology: {{type: recurrent, layers: [{layer}]}}\n")
+    y, states = model(torch.zeros(2, 5, 4))
+    assert y.shape == (2, 5, 3)
+    assert len(states) == 1
+    assert (model.layers[0].num_layers, model.layers[0].batch_first) == (2, True)
+    assert resolved(build_model(resolved(model))) == resolved(model)
 
 
 def test_a_variable_that_does_not_exist_cannot_be_set():

@@ -18,6 +18,13 @@ def test_a_task_is_balanced_repeatable_and_its_test_rows_are_its_own(make):
     assert not (task.train_x[:, None] == task.test_x[None]).all(-1).any()
 
 
+@pytest.mark.parametrize("make", TASKS, ids=lambda f: f.__name__)
+def test_too_few_samples_for_every_class_are_refused(make):
+    for samples in (0, 1):
+        with pytest.raises(ValueError, match=f"{samples} samples leave no row to learn the classes .*: give more"):
+            make(torch.Generator().manual_seed(0), samples)
+
+
 def test_the_shortcut_helps_in_training_and_not_in_the_test():
     task = shortcut(torch.Generator().manual_seed(0))
     guess = lambda x: (x[:, 3] > 0.5).long()  # noqa: E731

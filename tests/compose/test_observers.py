@@ -37,7 +37,7 @@ def test_branches_and_gates_are_seen_at_any_depth():
     layer, recorder = model(), Recorder()
     with observe(layer, recorder) as watch:
         layer(torch.randn(5, 4)).sum().backward()
-    assert set(recorder.paths()) == set(watch.paths) | set()
+    assert set(recorder.paths()) == set(watch.paths)
     assert {"branches.0", "branches.1", "branches.1.branches.0", "branches.1.branches.1", "branches.1.gate"} == set(
         watch.paths
     )
@@ -91,3 +91,52 @@ def test_nothing_to_watch_is_refused():
         observe(model())
     with pytest.raises(ValueError, match="nothing to watch"):
         observe(nn.Linear(2, 2), print)
+
+
+def test_a_live_plot_is_shown_anew_at_every_drawing():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    class Display:
+        shown = 0
+
+        def update(self, figure):
+            self.shown += figure is fig
+
+    fig, ax = plt.subplots()
+    layer, display = Parallel([nn.Linear(4, 3), nn.Linear(4, 3)]), Display()
+    live = LivePlot(ax, every=2, statistic="mean", phase="backward", display=display)
+    with observe(layer, live):
+        for _ in range(3):
+            layer(torch.randn(5, 4)).sum().backward()
+    assert display.shown == 6 and ax.get_ylabel() == "mean of the gradient"
+    assert ax.lines[0].get_ydata().tolist() == live.series("branches.1", "mean", "backward") == [1.0, 1.0, 1.0]
+    plt.close(fig)
+
+
+def test_an_empty_batch_and_named_arguments_are_watched_too():
+    class Calls(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.inner(input=x)
+
+    model, recorder = Calls(), Recorder()
+    with observe(model, recorder, gradients=False):
+        model(torch.zeros(0, 4))
+    (event,) = recorder.events
+    assert event.in_shape == (0, 4) and event.active == 0 and event.total == 0 and event.mean != event.mean
+    assert "active 0 of 0" in str(event)
+
+
+def test_unknown_statistics_are_refused():
+    with pytest.raises(ValueError, match="mean, std, minimum, maximum, active"):
+        Recorder().series("branches.0", "median")
+    with pytest.raises(ValueError, match="'forward' or 'backward'"):
+        LivePlot(None, phase="back")
+    with pytest.raises(ValueError, match="every is 0"):
+        LivePlot(None, every=0)

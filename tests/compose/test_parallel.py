@@ -146,3 +146,52 @@ def test_branches_that_do_not_fit_are_named():
         Parallel([nn.Linear(4, 2), nn.Linear(5, 2)]).output_shape((4,))
     with pytest.raises(ValueError, match="pad=True"):
         Parallel(three(sizes=(3, 2, 3)), "add")(torch.zeros(1, 4))
+
+
+def test_attention_needs_a_wrapper_and_a_linear_layer_is_no_gate():
+    with pytest.raises(TypeError, match="branch 1 is a MultiheadAttention.*SequenceBranch"):
+        Parallel([nn.Linear(4, 4), nn.MultiheadAttention(4, 2)])
+    with pytest.raises(ValueError, match=r"returns logits.*Gate\(layer\)"):
+        Parallel(three(), "filter", gate=nn.Linear(4, 3))
+
+
+class Two(nn.Module):
+    """A gate that always returns two weights, and does not say so before."""
+
+    def forward(self, x):
+        return x.new_full((len(x), 2), 0.5)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_gate_with_another_number_of_weights_is_refused_when_it_runs(skip):
+    with pytest.raises(ValueError, match="2 weights for 3 branches"):
+        Parallel(three(), "filter", gate=Two(), skip_zeros=skip)(torch.zeros(2, 4))
+
+
+def test_without_its_gate_a_parallel_layer_does_not_skip():
+    with pytest.raises(ValueError, match="without pad"):
+        Parallel(three(), "filter", gate=Gate(nn.Linear(4, 3)), pad=True, skip_zeros=True)
+    with pytest.raises(ValueError, match="leave it out"):
+        Parallel(three(), positions=[(0, 0), (0, 1), (1, 0)])
+
+
+def test_every_kind_of_layer_may_be_a_branch():
+    from nnvocab.layers import SwiGLUFeedForward
+    from nnvocab.normalization import RMSNorm
+    from nnvocab.som import KMeansLayer
+
+    C, x = 8, torch.randn(2, 5, 8)
+    kinds = [
+        *(nn.Linear(C, 3), nn.RNN(C, 3, batch_first=True), nn.GRU(C, 3, batch_first=True)),
+        *(nn.MultiheadAttention(C, 2, batch_first=True), SwiGLUFeedForward(C, 16), nn.LayerNorm(C), RMSNorm(C)),
+        *(KMeansLayer(4, C), Sequential(nn.Linear(C, 6), nn.Tanh()), Parallel([nn.Linear(C, 1), nn.Identity()])),
+    ]
+    convolution = Sequential(nn.Conv1d(5, 2, 3), nn.Flatten())  # the five steps as channels: (2, 5, 8) to (2, 2 * 6)
+    layer = Parallel([*(SequenceBranch(kind) for kind in kinds), convolution])
+    widths = [3, 3, 3, 8, 8, 8, 8, 4, 6, 9, 12]
+    y = layer(x)
+    assert y.shape == (2, sum(widths)) and layer.output_shape((5, 8)) == (sum(widths),)
+    for part, branch in zip(y.split(widths, dim=1), layer.branches, strict=True):
+        assert_close(part, branch(x))
+    y.square().sum().backward()
+    assert all(p.grad is not None for p in layer.parameters())

@@ -58,3 +58,24 @@ def test_what_has_no_last_weights_cannot_start_at_the_identity():
         Residual(Sequential(nn.Linear(3, 3), nn.ReLU())).start_at_identity()
     with pytest.raises(TypeError, match="Sequential"):
         Residual([nn.Linear(3, 3)])
+
+
+def test_a_recurrent_layer_hands_on_its_outputs():
+    layer, x = nn.LSTM(4, 4, batch_first=True), torch.randn(2, 3, 4)
+    assert_close(Residual(layer)(x), x + layer(x)[0])
+
+
+def test_a_layer_that_makes_pictures_larger_has_no_1x1_projection():
+    with pytest.raises(ValueError, match="no linear map or 1x1 convolution leads from"):
+        Residual.fitting(nn.Upsample(scale_factor=2), (3, 4, 4))
+    with pytest.raises(ValueError, match="no linear map or 1x1 convolution leads from"):
+        Residual.fitting(nn.Flatten(0, 1), (3, 4))
+    with pytest.raises(TypeError, match="projection is a function"):
+        Residual(nn.Linear(3, 3), projection=lambda x: x)
+
+
+def test_a_projection_has_the_type_of_the_layer_and_no_offset():
+    block = Residual.fitting(nn.Linear(6, 4).double(), (6,))
+    assert block.projection.weight.dtype == torch.float64 and block.projection.bias is None
+    conv = Residual.fitting(nn.Conv2d(3, 8, 3, stride=(2, 1), padding=1), (3, 8, 8)).projection
+    assert conv.kernel_size == (1, 1) and conv.stride == (2, 1) and conv.bias is None

@@ -78,3 +78,17 @@ def test_other_errors_pass_as_they_are():
 
     with pytest.raises(RuntimeError, match="^out of luck$"):
         Sequential(Fails())(torch.zeros(1))
+
+
+def test_a_layer_that_returns_several_things_is_named_by_the_next():
+    with pytest.raises(TypeError, match="layer 1, Linear.*given a tuple.*SequenceBranch"):
+        Sequential(nn.LSTM(4, 8), nn.Linear(8, 2))(torch.zeros(2, 4))
+    y, state = Sequential(nn.Linear(4, 4), nn.LSTM(4, 8))(torch.zeros(2, 4))  # as the last it may
+    assert y.shape == (2, 8) and len(state) == 2
+
+    class Fails(nn.Module):
+        def forward(self, x):
+            raise TypeError("dict: no")
+
+    with pytest.raises(TypeError, match="^dict: no$"):
+        Sequential(Fails())(torch.zeros(1))

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from nnvocab.compose.sequential import Sequential
 from nnvocab.compose.shapes import first_tensor, output_shape
 
 
@@ -42,3 +43,22 @@ def test_a_sample_that_does_not_fit_is_refused():
 def test_a_result_without_a_tensor_is_refused():
     with pytest.raises(TypeError, match="a tensor"):
         first_tensor({"a": 1})
+
+
+def test_lazy_layers_are_looked_at_without_drawing_a_random_number():
+    model = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2)).double()
+    state = torch.get_rng_state()
+    assert output_shape(model, (3, 8, 8)) == (2,)
+    assert torch.equal(torch.get_rng_state(), state) and model[3].has_uninitialized_params()
+
+
+@pytest.mark.parametrize("shape", [64, None, "ab"])
+def test_what_is_no_shape_is_refused(shape):
+    for ask in (lambda s: output_shape(nn.Linear(64, 2), s), Sequential(nn.Linear(64, 2)).output_shape):
+        with pytest.raises(TypeError, match=r"without the batch: \(64,\)"):
+            ask(shape)
+
+
+def test_a_layer_of_several_inputs_is_refused_with_its_name():
+    with pytest.raises(ValueError, match="MultiheadAttention cannot take"):
+        output_shape(nn.MultiheadAttention(4, 2), (4,))

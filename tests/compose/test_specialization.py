@@ -63,3 +63,52 @@ def test_what_does_not_fit_is_refused():
         usage_by_group(torch.zeros(3, 2), torch.zeros(2, dtype=torch.long))
     with pytest.raises(ValueError, match="at least two of each"):
         specialization(torch.ones(3, 2) / 2, torch.zeros(3, dtype=torch.long))
+
+
+def test_groups_may_be_true_and_false():
+    w, high = torch.tensor([[0.2, 0.8], [0.4, 0.6], [1.0, 0.0]]), torch.tensor([False, False, True])
+    assert_close(usage_by_group(w, high), usage_by_group(w, high.long()))
+    assert_close(specialization(w, high), specialization(w, high.int()))
+
+
+def test_a_group_nobody_is_in_has_no_usage():
+    w = torch.tensor([[0.2, 0.8], [0.4, 0.6]])
+    assert_close(usage_by_group(w, torch.tensor([0, 0]), 2), torch.tensor([[0.3, 0.7], [0.0, 0.0]]))
+
+
+def test_logits_and_broken_groups_are_refused():
+    with pytest.raises(ValueError, match="not its logits"):
+        specialization(torch.tensor([[-1.0, 2.0], [1.0, 0.0]]), torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="whole number"):
+        usage_by_group(torch.ones(2, 2) / 2, torch.tensor([0.0, 1.0]))
+    with pytest.raises(ValueError, match="0 numbers"):
+        usage_by_group(torch.ones(0, 2), torch.zeros(0, dtype=torch.long))
+
+
+def test_the_five_tasks_are_what_they_say():
+    def draw(name):
+        return routing_scenario(name, 40, generator=torch.Generator().manual_seed(3))
+
+    x, y, group = draw("task")
+    assert_close(y[0, 0], x[0, :4].sum() / 2)
+    assert x[:, 9].tolist() == [float(g) for g in group]
+    x, y, group = draw("difficulty")
+    for n in range(40):
+        expected = x[n, 1:].sum() / 2 if group[n] == 0 else (x[n, 1] * x[n, 2]).sign()
+        assert_close(y[n, 0], expected)
+        assert (x[n, 0] >= 0) == (group[n] == 0)
+    x, y, group = draw("horizon")
+    assert (x[:, :, 1] == (group == 0).float()[:, None]).all()
+    x, y, group = draw("frequency")
+    assert ((y > 0).flatten() == (group == 0)).all() and (x.abs() <= y.abs() + 1e-6).all()
+    assert (y.abs() >= 0.5).all() and (y.abs() <= 1.5).all() and y.abs().max() > 1.2
+    turns = (x[:, 1:].sign() != x[:, :-1].sign()).sum(
+        1
+    )  # a sine of k periods changes its sign 2k times, give or take one
+    assert ((turns[group == 0] >= 1) & (turns[group == 0] <= 5)).all()
+    assert ((turns[group == 1] >= 11) & (turns[group == 1] <= 17)).all()
+    x, y, group = draw("modality")
+    for n in range(40):
+        loud, faint = (x[n, :8], x[n, 8:]) if group[n] == 0 else (x[n, 8:], x[n, :8])
+        assert_close(y[n, 0], loud.max() if group[n] == 0 else loud.min())
+        assert faint.norm() < 0.5 * loud.norm()

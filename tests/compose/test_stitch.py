@@ -83,3 +83,23 @@ def test_what_does_not_fit_is_refused():
         stitched_branches([nn.Linear(4, 2), nn.Linear(5, 2)], (4,), 3)
     with pytest.raises(ValueError, match="flatten it"):
         stitched_branches([nn.Linear(4, 2)], (6, 4), 3)
+
+
+def test_what_has_no_least_squares_map_is_refused():
+    with pytest.raises(ValueError, match="at least one sample"):
+        Stitch(2, 2).fit(torch.zeros(0, 2), torch.zeros(0, 2))
+    with pytest.raises(ValueError, match="finite numbers"):
+        Stitch(2, 2).fit(torch.tensor([[1.0, float("nan")]]), torch.zeros(1, 2))
+    with pytest.raises(ValueError, match="ridge is -1"):
+        Stitch(2, 2).fit(torch.zeros(1, 2), torch.zeros(1, 2), ridge=-1)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_ridge_is_the_closed_form(bias):
+    source, target = torch.randn(20, 3, dtype=torch.float64), torch.randn(20, 2, dtype=torch.float64)
+    stitch = Stitch(3, 2, bias=bias).double().fit(source, target, ridge=2.5)
+    a, b = (source - source.mean(0), target - target.mean(0)) if bias else (source, target)
+    expected = torch.linalg.solve(a.mT @ a + 2.5 * torch.eye(3), a.mT @ b)
+    assert_close(stitch.linear.weight.mT, expected)
+    if bias:
+        assert_close(stitch(source).mean(0), target.mean(0))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -23,6 +24,34 @@ def test_the_cache_is_that_of_the_layers_times_their_uses():
     assert summarize(nn.Sequential(attention), torch.zeros(1, 3, 64)).cache_bytes == once
     assert summarize(nn.Sequential(attention, attention), torch.zeros(1, 3, 64)).cache_bytes == 2 * once
     assert summarize(nn.Sequential(attention), cache_dtype=torch.float32).cache_bytes == 2 * once
+
+
+def test_a_model_without_parts_is_listed_itself():
+    (line,) = summarize(nn.Linear(2, 3), torch.zeros(1, 2)).lines
+    assert (line.name, line.shape, line.parameters) == ("(model)", (1, 3), 9)
+
+
+def test_what_cannot_be_summarized_is_refused():
+    with pytest.raises(TypeError, match="model is a int, but must be"):
+        summarize(3)
+    with pytest.raises(ValueError, match="before they see an input: give one"):
+        summarize(nn.Sequential(nn.LazyLinear(2)))
+    assert summarize(nn.Sequential(nn.LazyLinear(2)), torch.zeros(1, 3)).parameters == 8
+
+
+def test_the_table_goes_as_deep_as_asked_and_has_a_line_for_each_total():
+    model = nn.Sequential(nn.Sequential(nn.Sequential(nn.Linear(2, 2)), nn.Linear(2, 2, bias=False)))
+    assert [line.name for line in summarize(model, depth=1).lines] == ["0"]
+    assert [line.name for line in summarize(model, depth=2).lines] == ["0", "0.0", "0.1"]
+    assert [line.name for line in summarize(model).lines] == ["0", "0.0", "0.0.0", "0.1"]
+    model[0][1].requires_grad_(False)
+    text = repr(summarize(model, torch.zeros(1, 2))).splitlines()
+    assert text[0].split() == ["layer", "kind", "output", "parameters", "cache/token"]
+    assert text[2].split() == ["0", "Sequential", "1", "x", "2", "10"]
+    assert text[-2:] == [
+        "10 parameters, 6 of them trained, 4 frozen",
+        "0 bytes of keys and values a token, stored as float16",
+    ]
 
 
 def test_without_an_input_nothing_runs():
@@ -53,5 +82,7 @@ def test_the_command_line_says_what_is_wrong(tmp_path, capsys):
     path.write_text("topology:\n  type: stackd\n")
     assert main(["build", str(path)]) == 2
     assert "model.yml, line 2" in capsys.readouterr().err
+    assert main(["build", str(tmp_path)]) == 2
+    assert "cannot read" in capsys.readouterr().err
     assert main(["build", str(path), "--set", "d"]) == 2
     assert "NAME=VALUE" in capsys.readouterr().err

@@ -56,6 +56,17 @@ def test_a_perfect_inverse_makes_the_target_below_exact():
     torch.testing.assert_close(second(below), y, rtol=1e-3, atol=1e-4)
 
 
+def test_an_inverse_starts_near_the_transposed_weights_and_the_generator_draws_what_is_added():
+    layers = [nn.Linear(3, 40), nn.Linear(40, 30)]
+    one, two = (
+        TargetPropagation(layers, feedback="difference", generator=torch.Generator().manual_seed(0)) for _ in range(2)
+    )
+    first, second = one.inverses[0][0], two.inverses[0][0]
+    torch.testing.assert_close(first.weight, second.weight, rtol=0, atol=0)
+    assert (first.weight - layers[1].weight.T).std().item() == pytest.approx(0.01, rel=0.1)
+    assert (first.bias == 0).all()
+
+
 @pytest.mark.parametrize("feedback", ["chain", "weights", "difference"])
 def test_no_gap_means_no_change_of_the_last_layer(feedback):
     layers, x, _ = network(torch.float32)
@@ -93,7 +104,22 @@ def test_bad_input_is_refused():
         TargetPropagation([nn.Linear(1, 1)], feedback="tween")
     with pytest.raises(ValueError, match="rate 0 must be positive"):
         TargetPropagation([nn.Linear(1, 1)], rate=0)
+    with pytest.raises(ValueError, match="rate nan must be positive"):
+        TargetPropagation([nn.Linear(1, 1)], rate=float("nan"))
+    for momentum in (-0.1, 1.0):
+        with pytest.raises(ValueError, match=f"momentum {momentum} at least 0"):
+            TargetPropagation([nn.Linear(1, 1)], momentum=momentum)
     with pytest.raises(ValueError, match=r"layer 1 has no nn.Linear inside.*use feedback='chain'"):
         TargetPropagation([nn.Linear(1, 1), nn.Tanh()], feedback="weights")
+    two = nn.Sequential(nn.Linear(1, 2), nn.Linear(2, 1))
+    with pytest.raises(ValueError, match=r"layer 1 has 2 nn.Linear inside.*exactly one.*split the layer"):
+        TargetPropagation([nn.Linear(1, 1), two], feedback="difference")
+    TargetPropagation([two, nn.Linear(1, 1)], feedback="difference")  # below the first layer no target is needed
+    with pytest.raises(TypeError, match="layers is one Linear, but must be a list"):
+        TargetPropagation(nn.Linear(1, 1))
+    with pytest.raises(TypeError, match="layer 0 is a str, but must be"):
+        TargetPropagation(["linear"])
+    with pytest.raises(ValueError, match="the batch is empty"):
+        TargetPropagation([nn.Linear(1, 1)]).step(torch.ones(0, 1), torch.ones(0, 1))
     with pytest.raises(ValueError, match=r"shape \(2,\), but the output \(2, 3\).*one-hot"):
         TargetPropagation([nn.Linear(4, 3)]).step(torch.ones(2, 4), torch.tensor([0, 1]))

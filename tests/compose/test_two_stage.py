@@ -1,5 +1,7 @@
 """Experts first, the gate after."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -63,3 +65,38 @@ def test_targets_of_another_shape_are_refused():
         train_experts_then_gate(
             [nn.Linear(2, 2)] * 2, [(torch.zeros(1, 2),) * 2], nn.Identity(), (torch.zeros(1, 2),) * 2
         )
+
+
+def test_the_second_stage_is_adam_without_a_break():
+    x, y, high = routed(32)
+    parts = [(x[high], y[high]), (x[~high], y[~high])]
+    torch.manual_seed(0)
+    experts, gate = [nn.Linear(8, 3), nn.Linear(8, 3)], Gate(nn.Linear(8, 2))
+    copies, other = copy.deepcopy((experts, gate))
+    result = train_experts_then_gate(experts, parts, gate, (x, y), steps=100, lr=0.05)
+    for expert, own in zip(copies, parts, strict=True):
+        fit(expert, *own, steps=100, lr=0.05)
+    optimizer = torch.optim.Adam(other.parameters(), lr=0.05)
+    for step in range(100):
+        if step % 2 == 0:  # fifty records: every second step of 100
+            torch.testing.assert_close(result.weights[step // 2], other(x), rtol=1e-3, atol=1e-4)
+        optimizer.zero_grad()
+        w = other(x)
+        (w[:, :1] * copies[0](x) + w[:, 1:] * copies[1](x) - y).square().mean().backward()
+        optimizer.step()
+    torch.testing.assert_close(gate.layer.weight, other.layer.weight, rtol=1e-3, atol=1e-3)
+    assert len(result.weights) == len(result.course) == 51 and len(result.losses) == 100
+
+
+def test_the_course_says_what_moved_when():
+    x, y, high = routed(32)
+    parts = [(x[high], y[high]), (x[~high], y[~high])]
+    result = train_experts_then_gate([nn.Linear(8, 3), nn.Linear(8, 3)], parts, Gate(nn.Linear(8, 2)), (x, y), steps=3)
+    assert len(result.course) == 4 and result.course[-1] == result.moved
+    assert all(amount == 0 for amount in result.course[0].values())
+    assert result.course[1]["gate.layer.weight"] > 0 == result.course[3]["branches.1.weight"]
+
+
+def test_nothing_to_learn_from_is_refused():
+    with pytest.raises(ValueError, match="at least one sample"):
+        fit(nn.Linear(2, 2), torch.zeros(0, 2), torch.zeros(0, 2))

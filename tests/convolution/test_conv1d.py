@@ -96,6 +96,9 @@ def test_half_the_kernel_size_keeps_the_length_of_odd_kernels_only():
         ((3, 4, 3), {"groups": 2}, "in_channels 3 is not a multiple of groups 2"),
         ((4, 3, 3), {"groups": 2}, "out_channels 3 is not a multiple of groups 2"),
         ((0, 3, 3), {}, "in_channels is 0"),
+        ((4.0, 3, 3), {}, "in_channels is 4.0"),
+        ((4, 4, 3), {"groups": 0}, "groups is 0"),
+        ((4, 4, 3), {"groups": 1.5}, "groups is 1.5, but must be a whole number"),
         ((4, 4, 0), {}, "kernel_size is 0"),
         ((4, 4, 3), {"stride": 0}, "stride is 0"),
         ((4, 4, 3), {"padding": -1}, "padding is -1"),
@@ -120,3 +123,19 @@ def test_arguments_that_make_no_layer_are_refused(arguments, options, message):
 def test_inputs_that_do_not_fit_are_refused(shape, message):
     with pytest.raises(ValueError, match=message):
         Conv1d(4, 4, 3)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("function", [conv1d, conv1d_torch])
+@pytest.mark.parametrize(
+    ("shapes", "options", "message"),
+    [
+        ([(1, 4, 9), (6, 4), (6,)], {}, r"weight has shape \(6, 4\), but 3 axes are needed: outputs, inputs, length"),
+        ([(1, 4, 9, 9), (6, 4, 3, 3), (6,)], {}, "but 3 axes are needed: outputs"),
+        ([(1, 4, 9), (6, 4, 3), (1,)], {}, r"bias has shape \(1,\), but \(6,\) is needed"),
+        ([(1, 4, 9), (6, 4, 3), (6,)], {"groups": 0}, "groups is 0"),
+        ([(1, 8, 9), (5, 4, 3), (5,)], {"groups": 2}, "out_channels 5 is not a multiple of groups 2"),
+    ],
+)
+def test_kernels_and_biases_that_do_not_fit_are_refused_by_both_forms(function, shapes, options, message):
+    with pytest.raises(ValueError, match=message):
+        function(*(torch.zeros(s) for s in shapes), **options)

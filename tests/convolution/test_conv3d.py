@@ -84,3 +84,16 @@ def test_inputs_that_do_not_fit_are_refused(shape, message):
 def test_kernel_sizes_need_a_number_an_axis():
     with pytest.raises(ValueError, match="kernel_size is .3, 3."):
         Conv3d(1, 2, (3, 3))
+
+
+@pytest.mark.parametrize("function", [conv3d, conv3d_torch])
+@pytest.mark.parametrize(
+    ("shapes", "options", "message"),
+    [
+        ([(1, 4, 9, 9, 9), (6, 4, 3, 3), (6,)], {}, "but 5 axes are needed: outputs, inputs, depth, height, width"),
+        ([(1, 4, 5, 5, 5), (6, 4, 3, 3, 3), (6, 1)], {}, r"bias has shape \(6, 1\)"),
+    ],
+)
+def test_kernels_and_biases_that_do_not_fit_are_refused_by_both_forms(function, shapes, options, message):
+    with pytest.raises(ValueError, match=message):
+        function(*(torch.zeros(s) for s in shapes), **options)

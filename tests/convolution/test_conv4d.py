@@ -98,3 +98,16 @@ def test_inputs_that_do_not_fit_are_refused(shape, message):
 def test_channels_that_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="not a multiple of groups"):
         Conv4d(3, 4, 3, groups=2)
+
+
+@pytest.mark.parametrize("function", [conv4d, conv4d_slices])
+@pytest.mark.parametrize(
+    ("shapes", "options", "message"),
+    [
+        ([(1, 4, 9, 9, 9), (6, 4, 3, 3, 3), (6,)], {}, "but 6 axes are needed: outputs, inputs, time, depth"),
+        ([(1, 4, 3, 3, 3, 3), (6, 4, 3, 3, 3, 3), (5,)], {}, r"bias has shape \(5,\)"),
+    ],
+)
+def test_kernels_and_biases_that_do_not_fit_are_refused_by_both_forms(function, shapes, options, message):
+    with pytest.raises(ValueError, match=message):
+        function(*(torch.zeros(s) for s in shapes), **options)

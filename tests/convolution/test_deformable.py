@@ -104,7 +104,12 @@ def test_positions_keep_their_digits_in_bfloat16():
 
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
-    [((4, 3, 3), {"offset_groups": 3}, "not a multiple of offset_groups 3"), ((4, 0, 3), {}, "out_channels is 0")],
+    [
+        ((4, 3, 3), {"offset_groups": 3}, "not a multiple of offset_groups 3"),
+        ((4, 3, 3), {"offset_groups": 0}, "offset_groups is 0"),
+        ((4, 3, 3), {"padding": "same"}, "padding is 'same'"),
+        ((4, 0, 3), {}, "out_channels is 0"),
+    ],
 )
 def test_arguments_that_make_no_layer_are_refused(arguments, options, message):
     with pytest.raises(ValueError, match=message):
@@ -126,3 +131,39 @@ def test_what_does_not_fit_is_refused(shapes, message):
     x, offset, mask = (None if s is None else torch.zeros(s) for s in shapes)
     with pytest.raises(ValueError, match=message):
         deform_conv2d(x, offset, torch.zeros(3, 4, 3, 3), mask=mask)
+
+
+@BOTH
+def test_an_offset_that_is_no_number_spoils_its_own_position_only(function):
+    x, weight = torch.randn(1, 2, 5, 5), torch.randn(3, 2, 3, 3)
+    offset = torch.zeros(1, 18, 3, 3)
+    offset[0, 5, 1, 2] = float("nan")
+    spoiled = function(x, offset, weight).isnan()
+    assert spoiled[:, :, 1, 2].all() and spoiled.sum() == 3
+
+
+@BOTH
+def test_a_tap_sent_far_outside_reads_zero(function):
+    x, weight = torch.randn(1, 2, 5, 5), torch.randn(3, 2, 3, 3)
+    for distance in (-1e9, 1e9):
+        assert function(x, torch.full((1, 18, 3, 3), distance), weight).abs().max() == 0
+
+
+def test_a_pixel_of_a_large_image_is_found():
+    x = torch.zeros(1, 1, 4097, 4097, dtype=torch.bfloat16)
+    x[..., 4096, 5] = 1.0  # its flat index is odd and above 2 to the power of 24: float32 has no such number
+    offset = torch.tensor([4096.0, 5.0]).view(1, 2, 1, 1)
+    y = deform_conv2d_gather(x, offset, torch.ones(1, 1, 1, 1, dtype=torch.bfloat16), stride=4097)
+    assert y.item() == 1.0
+
+
+@BOTH
+@pytest.mark.parametrize(("weight", "bias", "message"), [((3, 4, 3), None, "4 axes"), ((3, 4, 3, 3), (4,), "bias has")])
+def test_kernels_and_biases_that_do_not_fit_are_refused_by_both_forms(function, weight, bias, message):
+    with pytest.raises(ValueError, match=message):
+        function(
+            torch.zeros(2, 4, 6, 6),
+            torch.zeros(2, 18, 4, 4),
+            torch.zeros(weight),
+            None if bias is None else torch.zeros(bias),
+        )

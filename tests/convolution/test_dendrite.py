@@ -53,7 +53,8 @@ def test_every_branch_keeps_the_size_and_the_soma_has_weights_of_its_own():
     block = DendriteBranches(1, 4, kernel_sizes=(3,) * 4, dilations=(1, 2, 4, 8), dims=2)
     x = torch.zeros(1, 1, 5, 6)
     assert {branch(x).shape for branch in block.branches} == {(1, 4, 5, 6)}
-    assert block.soma_weight.shape == (4, 4) and block.soma_bias.shape == (4,)
+    assert_close(block.soma_weight.data, torch.full((4, 4), 0.25))  # it begins as the mean of its branches
+    assert_close(block.soma_bias.data, torch.zeros(4))
 
 
 def test_branches_without_padding_could_not_be_added_up():
@@ -68,6 +69,8 @@ def test_branches_without_padding_could_not_be_added_up():
     ("options", "message"),
     [
         ({"kernel_sizes": (3, 4), "dilations": (1, 1)}, "kernel size 4 with dilation 1 cannot keep the size"),
+        ({"kernel_sizes": (0,), "dilations": (2,)}, "kernel size is 0"),
+        ({"kernel_sizes": (3,), "dilations": (0,)}, "dilation is 0"),
         ({"kernel_sizes": (3, 5), "dilations": (1,)}, "2 kernel_sizes and 1 dilations"),
         ({"kernel_sizes": (), "dilations": ()}, "0 kernel_sizes"),
         ({"dims": 5}, "dims is 5"),
@@ -81,3 +84,31 @@ def test_arguments_that_make_no_block_are_refused(options, message):
 def test_an_input_of_another_rank_is_refused():
     with pytest.raises(ValueError, match="5 axes are needed"):
         DendriteBranches(1, 2, dims=3)(torch.zeros(1, 1, 2, 3, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kernel_sizes": 3}, "kernel_sizes is 3, but a list is needed"),
+        ({"dilations": 1}, "dilations is 1, but a list is needed"),
+        ({"activation": "relu"}, "activation is 'relu', but a function"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(options, message):
+    with pytest.raises(TypeError, match=message):
+        DendriteBranches(1, 2, **options)
+
+
+@pytest.mark.parametrize("function", [soma_sum, soma_sum_stacked])
+@pytest.mark.parametrize(
+    ("branches", "weight", "bias", "message"),
+    [
+        ([], (0, 2), (2,), "all must have one shape"),
+        ([(1, 2, 5), (1, 2, 1)], (2, 2), (2,), "all must have one shape"),
+        ([(1, 2, 5), (1, 2, 5)], (3, 2), (2,), r"\(2, 2\) and \(2,\) are needed"),
+        ([(1, 2, 5), (1, 2, 5)], (2, 2), (1,), r"bias \(1,\)"),
+    ],
+)
+def test_branches_that_cannot_be_summed_are_refused_by_both_forms(function, branches, weight, bias, message):
+    with pytest.raises(ValueError, match=message):
+        function([torch.zeros(s) for s in branches], torch.zeros(weight), torch.zeros(bias))

@@ -35,6 +35,8 @@ def test_the_branches_are_really_four_dimensional():
     kernels = [(b.kernel_size, b.dilation) for b in block.dendrites.branches]
     assert kernels == [((k,) * 4, (d,) * 4) for k, d in [(3, 1), (5, 1), (7, 1), (3, 4)]]
     assert all(isinstance(b, Conv4d) for b in block.dendrites.branches)
+    more = DendriticHypergraph4DConv(1, 1, 6, dims=3).dendrites
+    assert (more.kernel_sizes, more.dilations) == ((3, 5, 7, 3, 3, 3), (1, 1, 1, 4, 8, 16))
 
 
 @pytest.mark.parametrize("num_branches", [1, 2, 6])
@@ -91,3 +93,8 @@ def test_arguments_that_make_no_block_are_refused(arguments, options, message):
 def test_an_input_of_another_rank_is_refused():
     with pytest.raises(ValueError, match="6 axes are needed"):
         DendriticHypergraph4DConv(1, 2, 1)(torch.zeros(1, 1, 3, 3, 3))
+
+
+def test_kernel_sizes_that_are_no_list_are_refused():
+    with pytest.raises(TypeError, match="kernel_sizes is 3, but a list is needed"):
+        DendriticHypergraph4DConv(1, 2, kernel_sizes=3)

@@ -62,8 +62,9 @@ def test_the_jacobian_by_channels_is_block_diagonal():
     ("arguments", "options", "message"),
     [
         ((3, 3), {"multiplier": 0}, "multiplier is 0"),
-        ((0, 3), {}, "in_channels is 0"),
+        ((0, 3), {}, "^channels is 0"),
         ((3, 0), {}, "kernel_size is 0"),
+        ((3, 3), {"multiplier": 1.5}, "multiplier is 1.5"),
     ],
 )
 def test_arguments_that_make_no_layer_are_refused(arguments, options, message):
@@ -78,3 +79,19 @@ def test_arguments_that_make_no_layer_are_refused(arguments, options, message):
 def test_inputs_that_do_not_fit_are_refused(shape, message):
     with pytest.raises(ValueError, match=message):
         DepthwiseConv2d(3, 3)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("function", [depthwise_conv2d, depthwise_conv2d_torch])
+@pytest.mark.parametrize(
+    ("shapes", "options", "message"),
+    [
+        ([(1, 3, 5, 5), (6, 3, 3, 3)], {}, r"\(M \* 3, 1, K, K'\) is needed"),
+        ([(1, 3, 5, 5), (4, 1, 3, 3)], {}, r"\(M \* 3, 1, K, K'\) is needed"),
+        ([(1, 3, 5, 5), (6, 3, 3)], {}, "4 axes are needed"),
+        ([(1, 3, 5, 5), (6, 1, 3, 3), (3,)], {}, r"bias has shape \(3,\)"),
+        ([(3, 5, 5), (6, 1, 3, 3)], {}, "batch axis"),
+    ],
+)
+def test_kernels_and_biases_that_do_not_fit_are_refused_by_both_forms(function, shapes, options, message):
+    with pytest.raises(ValueError, match=message):
+        function(*(torch.zeros(s) for s in shapes), **options)

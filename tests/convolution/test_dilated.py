@@ -74,3 +74,19 @@ def test_arguments_that_make_no_layer_are_refused(arguments, message):
 def test_inputs_that_do_not_fit_are_refused(shape, message):
     with pytest.raises(ValueError, match=message):
         DilatedConv2d(2, 3, 3, 2)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("function", [dilated_conv2d, dilated_conv2d_torch])
+@pytest.mark.parametrize(
+    ("shapes", "options", "message"),
+    [
+        ([(1, 3, 5, 5), (6, 3, 3)], {}, "4 axes are needed"),
+        ([(3, 5, 5), (6, 3, 3, 3)], {}, "batch axis"),
+        ([(1, 3, 5, 5), (6, 3, 3, 3), (3,)], {}, r"bias has shape \(3,\)"),
+        ([(1, 3, 5, 5), (6, 3, 3, 3)], {"dilation": 0}, "dilation is 0"),
+        ([(1, 3, 5, 5), (6, 3, 2, 3)], {"dilation": 1}, "two sides cannot share"),
+    ],
+)
+def test_kernels_and_biases_that_do_not_fit_are_refused_by_both_forms(function, shapes, options, message):
+    with pytest.raises(ValueError, match=message):
+        function(*(torch.zeros(s) for s in shapes), **options)

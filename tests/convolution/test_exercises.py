@@ -1,6 +1,8 @@
 """Right answers pass, usual mistakes get their hint, and no answer yet is said kindly."""
 
+import numpy as np
 import pytest
+import torch
 
 from nnvocab import check
 
@@ -22,6 +24,10 @@ RIGHT = {
     "taps-4d": 16 * 8 * 81,
     "collapsed-reach": 9,
     "memberships": 4 * 8**4,
+    "field-strides": 11,
+    "lines-reach": 21,
+    "pointwise-weights": 256 * 64,
+    "depthwise-weights": 800,
 }
 MISTAKES = [
     ("bar-response", [1, -1, -1, 1], "sign is turned round"),
@@ -81,6 +87,25 @@ MISTAKES = [
     ("memberships", 4096, "more than one line"),
     ("memberships", 2048, "those are the hyperedges"),
     ("memberships", 8**8, "all pairs"),
+    ("field-strides", 7, "without the stride"),
+    ("field-strides", 9, "both later layers"),
+    ("field-strides", 15, "only the first layer"),
+    ("field-strides", 14, "is 3, whatever"),
+    ("field-strides", 12, "how long is a step"),
+    ("lines-reach", 24, "count it once"),
+    ("lines-reach", 20, "itself counts too"),
+    ("lines-reach", 16, "four axes"),
+    ("lines-reach", 6, "one line"),
+    ("lines-reach", 1296, "stays on the lines"),
+    ("pointwise-weights", 9 * 16384, "a single tap"),
+    ("pointwise-weights", 16448, "without the bias"),
+    ("pointwise-weights", 256, "one output channel"),
+    ("pointwise-weights", 64, "for every input channel"),
+    ("depthwise-weights", 400, "two kernels"),
+    ("depthwise-weights", 12800, "reads one channel"),
+    ("depthwise-weights", 832, "without the bias"),
+    ("depthwise-weights", 288, "5 x 5"),
+    ("output-size", (14, 13), "could not be read"),
 ]
 
 
@@ -96,3 +121,14 @@ def test_a_usual_mistake_gets_its_hint_and_not_the_answer(name, answer, hint):
 
     verdict = check(f"convolution/{name}", answer)
     assert not verdict and re.search(hint, verdict.text)
+
+
+@pytest.mark.parametrize("form", [float, torch.tensor, np.array, lambda n: (n, n), lambda n: torch.tensor([n, n])])
+@pytest.mark.parametrize("name", ["stride-shift", "same-padding", "output-size", "output-padding", "receptive-field"])
+def test_a_number_for_each_axis_is_as_right_as_one_number(name, form):
+    assert check(f"convolution/{name}", form(RIGHT[name]))
+
+
+@pytest.mark.parametrize("form", [tuple, torch.tensor, np.array, lambda v: torch.tensor(v).view(1, 1, 4)])
+def test_four_answers_may_come_in_any_form(form):
+    assert check("convolution/bar-response", form(RIGHT["bar-response"]))

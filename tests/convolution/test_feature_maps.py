@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nnvocab.convolution.conv2d import Conv2d
 from nnvocab.convolution.feature_maps import feature_map_report
 from nnvocab.convolution.receptive_field import measured_receptive_field
+from nnvocab.convolution.separable import DepthwiseSeparableConv2d
 from nnvocab.convolution.transposed import TransposedConv2d
 
 
@@ -67,3 +68,24 @@ def test_thirty_two_filters_make_thirty_two_maps():
 def test_a_model_with_branches_is_refused():
     with pytest.raises(TypeError, match="an nn.Sequential is needed"):
         feature_map_report(nn.Conv2d(1, 1, 3), torch.zeros(1, 1, 5, 5))
+
+
+def test_a_layer_with_layers_of_its_own_is_refused():
+    with pytest.raises(TypeError, match="holds a DepthwiseSeparableConv2d"):
+        feature_map_report(nn.Sequential(DepthwiseSeparableConv2d(1, 2, 3, padding=1)), torch.zeros(1, 1, 5, 5))
+
+
+def test_the_mode_comes_back_even_if_the_input_does_not_fit():
+    whole = model()
+    with pytest.raises(ValueError, match="x has 4 channels"):
+        feature_map_report(whole, torch.zeros(1, 4, 32, 32))
+    assert all(module.training for module in whole.modules())
+
+
+def test_a_linear_layer_along_the_width_mixes_positions_and_pays_for_each_row():
+    stack = nn.Sequential(nn.Linear(6, 6), nn.LayerNorm((3, 4, 6)))
+    with FlopCounterMode(display=False) as counter:
+        stack(torch.zeros(1, 3, 4, 6))
+    rows = feature_map_report(stack, torch.zeros(1, 3, 4, 6))
+    assert [row.receptive_field for row in rows] == [None, None]
+    assert 2 * sum(row.multiply_adds for row in rows) == counter.get_total_flops()

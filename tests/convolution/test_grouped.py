@@ -66,3 +66,20 @@ def test_channels_that_do_not_divide_are_refused(arguments, message):
 def test_a_shuffle_that_does_not_divide_is_refused():
     with pytest.raises(ValueError, match="6 channels are not a multiple of groups 4"):
         channel_shuffle(torch.zeros(1, 6), 4)
+    with pytest.raises(ValueError, match="batch and channels are needed"):
+        channel_shuffle(torch.zeros(6), 2)
+
+
+@pytest.mark.parametrize("function", [grouped_conv2d, grouped_conv2d_torch])
+@pytest.mark.parametrize(
+    ("shapes", "options", "message"),
+    [
+        ([(1, 4, 5, 5), (6, 2, 3)], {"groups": 2}, "4 axes are needed"),
+        ([(1, 4, 5, 5), (6, 2, 3, 3), (2,)], {"groups": 2}, r"bias has shape \(2,\)"),
+        ([(1, 4, 5, 5), (6, 2, 3, 3)], {"groups": 0}, "groups is 0"),
+        ([(1, 4, 5, 5), (6, 2, 3, 3)], {"groups": 1}, "x has 4 channels, but the kernel reads 2"),
+    ],
+)
+def test_kernels_and_biases_that_do_not_fit_are_refused_by_both_forms(function, shapes, options, message):
+    with pytest.raises(ValueError, match=message):
+        function(*(torch.zeros(s) for s in shapes), **options)

@@ -1,5 +1,6 @@
 """What only hypergraph message passing must hold; the contract tests run on every entry beside these."""
 
+import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -92,9 +93,9 @@ def test_lists_and_incidence_matrices_say_the_same():
 
 
 def test_a_node_in_no_hyperedge_stays_as_it_is():
-    x = torch.randn(1, 4, 4)
-    y = HypergraphMessagePassing(4)(x, [[0, 1, 2]])
-    assert_close(y[:, 3], x[:, 3])
+    x, layer = torch.randn(1, 4, 4), HypergraphMessagePassing(4)
+    assert_close(layer(x, [[0, 1, 2]])[:, 3], x[:, 3])
+    assert layer.alpha.item() == pytest.approx(0.1)
 
 
 def test_a_triple_is_more_than_its_three_pairs():
@@ -133,6 +134,8 @@ def test_prepared_hyperedges_run_on_any_device(aggregate):
     [
         ((4,), {"aggregate": "median"}, "aggregate is 'median'"),
         ((6,), {"num_heads": 4}, "not a multiple of num_heads 4"),
+        ((6,), {"num_heads": 0}, "num_heads is 0"),
+        ((0,), {}, "channels is 0"),
     ],
 )
 def test_arguments_that_make_no_layer_are_refused(arguments, options, message):
@@ -145,7 +148,13 @@ def test_arguments_that_make_no_layer_are_refused(arguments, options, message):
     [
         ((1, 4, 4), [[0, 4]], "holds 4, which is no node"),
         ((1, 4, 4), [[0, 1], [2, 2]], "hyperedge 1 .* holds a node twice"),
+        ((1, 4, 4), [[0, -1]], "holds -1, which is no node"),
+        ((1, 4, 4), [[0, 1.5]], "holds 1.5, which is no node"),
+        ((1, 4, 4), [0, 1, 2], r"hyperedge 0 is 0, but must be a list of nodes"),
         ((1, 4, 4), torch.ones(3, 2), r"\(4, E\) is needed"),
+        ((1, 4, 4), torch.full((4, 2), 0.5), "not 0 or 1"),
+        ((1, 4, 4), torch.full((4, 2), float("nan")), "not 0 or 1"),
+        ((1, 4, 4), torch.full((4, 2), 2.0).to_sparse(), "not 0 or 1"),
         ((4, 4), [[0, 1]], r"\(B, N, 4\) is needed"),
         ((1, 4, 5), [[0, 1]], r"\(B, N, 4\) is needed"),
     ],
@@ -153,3 +162,46 @@ def test_arguments_that_make_no_layer_are_refused(arguments, options, message):
 def test_what_does_not_fit_is_refused(shape, members, message):
     with pytest.raises(ValueError, match=message):
         HypergraphMessagePassing(4)(torch.zeros(shape), members)
+
+
+def test_a_zero_that_a_sparse_matrix_stores_is_no_membership():
+    stored = torch.sparse_coo_tensor([[0, 1, 2], [0, 0, 0]], [1.0, 0.0, 1.0], (3, 1), check_invariants=True)
+    assert hyperedges(stored, 3).nodes.tolist() == [0, 2]
+
+
+def test_members_may_come_as_arrays():
+    graph = hyperedges([torch.tensor([0, 2]), np.array([1, 2]), range(2)], 3)
+    assert (graph.nodes.tolist(), graph.edges.tolist()) == ([0, 2, 1, 2, 0, 1], [0, 0, 1, 1, 2, 2])
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("shape", "aggregate", "scores", "message"),
+    [
+        ((1, 3, 4), "median", None, "aggregate is 'median'"),
+        ((3, 4), "mean", None, "3 axes are needed"),
+        ((1, 3, 4), "attention", None, "scores have shape None"),
+        ((1, 3, 4), "attention", (1, 3, 3), "heads divides"),
+        ((1, 3, 4), "attention", (1, 2, 2), r"attention needs \(1, 3, heads\)"),
+    ],
+)
+def test_what_cannot_be_pooled_is_refused_by_both_forms(function, shape, aggregate, scores, message):
+    with pytest.raises(ValueError, match=message):
+        function(
+            torch.zeros(shape),
+            hyperedges([[0, 1]], 3),
+            aggregate=aggregate,
+            scores=None if scores is None else torch.zeros(scores),
+        )
+
+
+@pytest.mark.parametrize("size", [(), (2, 0)])
+def test_a_grid_without_positions_is_refused(size):
+    with pytest.raises(ValueError, match="at least one position"):
+        line_hyperedges(size)
+
+
+def test_large_scores_do_not_overflow():
+    x, graph = torch.tensor([[[1.0], [3.0]]]), hyperedges([[0, 1]], 2)
+    y = hypergraph_pool_sparse(x, graph, aggregate="attention", scores=torch.full((1, 2, 1), 1e4))
+    assert_close(y, torch.tensor([[[2.0]]]))

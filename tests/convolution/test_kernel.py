@@ -60,3 +60,8 @@ def test_an_edge_kernel_and_a_bar_kernel_answer_differently_to_a_bar():
 def test_an_input_without_height_and_width_is_refused():
     with pytest.raises(ValueError, match="4 axes are needed"):
         equivariance_gap(torch.relu, torch.zeros(1, 2, 3), 1)
+
+
+def test_an_answer_that_is_flattened_is_refused():
+    with pytest.raises(ValueError, match="the layer's answer has shape"):
+        equivariance_gap(nn.Flatten(), torch.zeros(1, 1, 4, 4), 1)

@@ -47,3 +47,12 @@ def test_is_mostly_zeros_and_holds_only_the_kernels_weights():
 def test_a_kernel_larger_than_the_image_is_refused():
     with pytest.raises(ValueError, match="spans 3 positions, but the padded input has 2"):
         convolution_matrix(torch.ones(1, 1, 3, 3), (2, 5))
+
+
+@pytest.mark.parametrize("function", [convolution_matrix, convolution_matrix_columns])
+@pytest.mark.parametrize(
+    ("weight", "size", "message"), [((3, 3), (5, 5), "4 axes"), ((1, 1, 3, 3), 5, "height and width")]
+)
+def test_kernels_and_sizes_of_another_form_are_refused(function, weight, size, message):
+    with pytest.raises(ValueError, match=message):
+        function(torch.ones(weight), size)

@@ -112,6 +112,8 @@ def test_shares_that_leave_a_part_empty_are_refused(options, message):
         ((1, 2, 4, 6), (1, 2, 4, 6), r"must be \(2, 3\)"),
         ((1, 2, 4, 6), None, "needs a low part of 2 channels"),
         ((1, 3, 4, 6), (1, 2, 2, 3), "x has 3 channels"),
+        ((2, 2, 4, 6), (1, 2, 2, 3), "the batch of the high part"),
+        ((1, 2, 4, 6), (2, 2, 3), r"\(1, C, 2, 3\) is needed"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(high, low, message):
@@ -122,3 +124,36 @@ def test_parts_that_do_not_fit_are_refused(high, low, message):
 def test_a_first_layer_takes_no_low_part():
     with pytest.raises(ValueError, match="no low part, since alpha_in is 0"):
         OctaveConv2d(4, 4, 3, alpha_in=0)(torch.zeros(1, 4, 4, 4), torch.zeros(1, 4, 2, 2))
+
+
+def test_channels_are_at_least_one():
+    with pytest.raises(ValueError, match="out_channels is 0"):
+        OctaveConv2d(4, 0, 3, alpha_out=0)
+
+
+@pytest.mark.parametrize("function", [octave_conv2d, octave_conv2d_torch])
+def test_a_low_part_needs_kernels_that_read_it(function):
+    high, low, kernel = torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 2, 2), torch.zeros(2, 2, 3, 3)
+    for to_high, to_low in (((kernel, None), (None, None)), ((kernel, kernel), (kernel, None))):
+        with pytest.raises(ValueError, match="kernels that read it"):
+            function(high, low, to_high, to_low)
+
+
+@pytest.mark.parametrize(
+    ("size", "alpha_in", "alpha_out", "message"),
+    [((5, 4), 0.5, 0.5, "must be even"), ((4, 4), 1.0, 0.5, "alpha_in is 1.0"), ((4, 4), 0.5, -1, "alpha_out is -1")],
+)
+def test_work_that_no_layer_does_is_not_counted(size, alpha_in, alpha_out, message):
+    with pytest.raises(ValueError, match=message):
+        octave_multiply_adds(8, 8, 3, size, alpha_in, alpha_out)
+
+
+def test_begins_with_the_weights_of_a_plain_convolution_cut_into_four():
+    torch.manual_seed(0)
+    layer = OctaveConv2d(8, 12, 3, alpha_in=0.25, alpha_out=0.5)
+    torch.manual_seed(0)
+    plain = nn.Conv2d(8, 12, 3)
+    rows = [torch.cat([layer.hh, layer.lh], 1), torch.cat([layer.hl, layer.ll], 1)]
+    assert (layer.hh.shape, layer.ll.shape) == ((6, 6, 3, 3), (6, 2, 3, 3))
+    assert_close(torch.cat(rows), plain.weight, rtol=0, atol=0)
+    assert_close(torch.cat([layer.bias_high, layer.bias_low]), plain.bias, rtol=0, atol=0)

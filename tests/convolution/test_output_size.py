@@ -18,9 +18,11 @@ def test_is_the_size_that_torch_returns():
             assert conv_output_size(n, k, stride=s, padding=p, dilation=d) == y.shape[-1]
             count += 1
     assert count > 100
+    assert conv_output_size(7, 3) == 5  # without options: stride 1, no padding, no dilation
 
 
 def test_is_the_size_that_torch_returns_when_transposed():
+    assert conv_transpose_output_size(8, 3) == 10  # without options: stride 1, no padding, no dilation
     for n, k, s, p, q, d in itertools.product((2, 5), (2, 3, 4), (1, 2, 3), (0, 1), (0, 1), (1, 2)):
         if q < max(s, d) and (n - 1) * s - 2 * p + d * (k - 1) + q + 1 > 0:
             layer = nn.ConvTranspose1d(1, 1, k, stride=s, padding=p, output_padding=q, dilation=d)

@@ -39,9 +39,13 @@ def test_one_row_of_zeros_turns_four_by_four_into_six_by_six():
     ("shape", "padding", "mode", "message"),
     [
         ((1, 1, 4), 1, "mirror", "mode is 'mirror'"),
+        ((1, 1, 2, 2, 2, 2), 1, "zeros", "one to three more axes"),
         ((4, 4), 1, "zeros", "batch, channels and one to three more axes"),
         ((1, 1, 4, 4), (1, 2, 3), "zeros", "or 2 of them"),
         ((1, 1, 4, 4), -1, "zeros", "at least 0"),
+        ((1, 1, 4, 4), 1.5, "zeros", "padding is 1.5"),
+        ((1, 1, 4, 4), (1, 1.5), "zeros", "a whole number"),
+        ((1, 1, 0), 1, "replicate", "without positions"),
         ((1, 1, 3), 3, "reflect", "needs an axis of at least 4"),
         ((1, 1, 3), 4, "circular", "needs an axis of at least 4"),
     ],

@@ -42,3 +42,17 @@ def test_inputs_that_do_not_fit_are_refused(shape, message):
 def test_a_layer_without_channels_is_refused():
     with pytest.raises(ValueError, match="out_channels is 0"):
         PointwiseConv2d(3, 0)
+
+
+@pytest.mark.parametrize("function", [pointwise_conv2d, pointwise_conv2d_torch])
+@pytest.mark.parametrize(
+    ("shapes", "options", "message"),
+    [
+        ([(1, 3, 5, 5), (4, 3, 3, 3)], {}, r"\(O, C, 1, 1\) is needed"),
+        ([(1, 3, 5, 5), (4, 3)], {}, "4 axes are needed"),
+        ([(1, 3, 5, 5), (4, 3, 1, 1), (3,)], {}, r"bias has shape \(3,\)"),
+    ],
+)
+def test_kernels_and_biases_that_do_not_fit_are_refused_by_both_forms(function, shapes, options, message):
+    with pytest.raises(ValueError, match=message):
+        function(*(torch.zeros(s) for s in shapes), **options)

@@ -40,7 +40,7 @@ def test_doubled_dilations_double_the_field():
     assert fields == [2 ** (depth + 1) - 1 for depth in range(1, 7)]
 
 
-@pytest.mark.parametrize("layer", [(3, 1), (3, 0, 1), (2.5, 1, 1)])
+@pytest.mark.parametrize("layer", [(3, 1), (3, 0, 1), (2.5, 1, 1), 3])
 def test_layers_that_are_not_three_numbers_are_refused(layer):
     with pytest.raises(ValueError, match="layer 1 is .* but needs"):
         receptive_field([(3, 1, 1), layer])
@@ -49,3 +49,14 @@ def test_layers_that_are_not_three_numbers_are_refused(layer):
 def test_an_output_that_sees_nothing_is_refused():
     with pytest.raises(ValueError, match="does not depend on the input"):
         measured_receptive_field(lambda x: torch.relu(-x.abs() - 1), torch.randn(1, 1, 5))
+
+
+def test_an_output_without_positions_is_refused():
+    with pytest.raises(ValueError, match="before it is flattened"):
+        measured_receptive_field(nn.Flatten(), torch.randn(1, 1, 5))
+
+
+def test_the_strength_is_the_size_of_the_gradient_over_batch_and_channels():
+    x = torch.randn(3, 2, 7)
+    _, strength = measured_receptive_field(lambda z: z[:, :1] - 2 * z[:, 1:], x)
+    assert strength.tolist() == [0.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0.0]

@@ -72,3 +72,19 @@ def test_arguments_that_make_no_layer_are_refused(arguments, options, message):
 def test_an_input_with_other_channels_is_refused():
     with pytest.raises(ValueError, match="built for 3"):
         DepthwiseSeparableConv2d(3, 4, 3)(torch.zeros(1, 4, 5, 5))
+
+
+@pytest.mark.parametrize("function", [separable_conv2d, separable_conv2d_factored])
+@pytest.mark.parametrize(
+    ("shapes", "options", "message"),
+    [
+        ([(1, 3, 5, 5), (4, 1, 3, 3), (8, 4, 1, 1)], {}, "for 3 channels"),
+        ([(1, 3, 5, 5), (6, 1, 3, 3), (8, 3, 1, 1)], {}, "the second reads what the first gives"),
+        ([(1, 3, 5, 5), (6, 1, 3, 3), (8, 6, 3, 3)], {}, "the second reads what the first gives"),
+        ([(1, 3, 5, 5), (6, 1, 3), (8, 6, 1, 1)], {}, "4 axes are needed"),
+        ([(3, 5, 5), (6, 1, 3, 3), (8, 6, 1, 1)], {}, "batch axis"),
+    ],
+)
+def test_kernels_and_biases_that_do_not_fit_are_refused_by_both_forms(function, shapes, options, message):
+    with pytest.raises(ValueError, match=message):
+        function(*(torch.zeros(s) for s in shapes), **options)

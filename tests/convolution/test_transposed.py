@@ -97,3 +97,39 @@ def test_positions_get_unequal_numbers_of_stamps_where_the_stride_does_not_divid
 def test_what_does_not_fit_is_refused(options, shape, message):
     with pytest.raises(ValueError, match=message):
         TransposedConv2d(2, 3, 3, **options)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("function", [conv_transpose2d, conv_transpose2d_torch])
+@pytest.mark.parametrize(
+    ("shapes", "options", "message"),
+    [
+        ([(1, 3, 5, 5), (3, 6, 3)], {}, "4 axes are needed"),
+        ([(1, 3, 5, 5), (3, 6, 3, 3), (3,)], {}, r"bias has shape \(3,\), but \(6,\) is needed"),
+        ([(1, 3, 5, 5), (3, 6, 3, 3)], {"padding": "same"}, "padding is 'same'"),
+    ],
+)
+def test_kernels_and_biases_that_do_not_fit_are_refused_by_both_forms(function, shapes, options, message):
+    with pytest.raises(ValueError, match=message):
+        function(*(torch.zeros(s) for s in shapes), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"output_padding": 1}, "less than stride or dilation"),
+        ({"stride": (2, 1), "output_padding": (1, 1)}, "less than stride or dilation"),
+        ({"stride": 0}, "stride is 0"),
+        ({"padding": -1}, "padding is -1"),
+    ],
+)
+def test_arguments_that_fit_no_input_are_refused_when_the_layer_is_made(options, message):
+    with pytest.raises(ValueError, match=message):
+        TransposedConv2d(2, 3, 3, **options)
+
+
+def test_begins_with_the_weights_of_torchs_layer_from_the_same_seed():
+    states = []
+    for kind in (TransposedConv2d, nn.ConvTranspose2d):
+        torch.manual_seed(0)
+        states.append(kind(2, 3, (3, 4)).state_dict())
+    assert_close(states[0], states[1], rtol=0, atol=0)

@@ -52,6 +52,7 @@ def test_a_frozen_model_with_adapters_starts_as_it_was_and_only_they_learn():
     assert all(".tasks.default." in n for n in free)
     each = 2 * 8 * 4 + 4 + 8
     assert sum(p.numel() for p in adapted.parameters()) == count + 2 * each
+    assert adapted.trainable_parameters() == 2 * each
     adapted(x).sum().backward()
     assert all(p.grad is None for n, p in adapted.named_parameters() if ".tasks." not in n)
 
@@ -90,8 +91,15 @@ def test_tasks_are_switched_and_do_not_touch_each_other():
         (lambda: AdapterModel(net(), ["0"], tasks=[]), ValueError, "at least one name"),
         (lambda: AdapterModel(net(), ["0"], tasks="ab"), ValueError, "give a list"),
         (lambda: AdapterModel(net(), ["0"]).switch("b"), ValueError, "the tasks are default"),
+        (lambda: AdapterModel(net(), ["0"]).adapter_state_dict("b"), ValueError, "the tasks are default"),
+        (lambda: AdapterModel(net(), "0"), TypeError, "give a list"),
+        (lambda: AdapterModel(net(), []), ValueError, "nothing would learn"),
     ],
 )
 def test_what_does_not_fit_is_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_the_smallest_has_one_number_on_the_way():
+    assert Adapter(1, 1)(torch.ones(2, 1)).shape == (2, 1) and Adapter(4).down.out_features == 64

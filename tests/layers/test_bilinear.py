@@ -56,3 +56,10 @@ def test_inputs_that_do_not_fit_are_refused():
         layer(torch.zeros(2, 4), torch.zeros(2, 4))
     with pytest.raises(ValueError, match="all axes but the last must be equal"):
         layer(torch.zeros(2, 4), torch.zeros(5, 3))
+    for sizes in ((0, 3, 2), (4, 0, 2), (4, 3, 0)):
+        with pytest.raises(ValueError, match="at least 1"):
+            Bilinear(*sizes)
+
+
+def test_the_smallest_is_one_weight():
+    assert Bilinear(1, 1, 1)(torch.ones(2, 1), torch.ones(2, 1)).shape == (2, 1)

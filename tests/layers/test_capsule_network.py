@@ -56,5 +56,21 @@ def test_loss_is_the_margin_loss_and_a_little_of_the_drawing():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="too small for two convolutions"):
         CapsuleNetwork((1, 4, 4))
+    with pytest.raises(ValueError, match="must be \\(channels, height, width\\)"):
+        CapsuleNetwork((8, 8))
     with pytest.raises(ValueError, match="needs \\(batch, 1, 8, 8\\)"):
         CapsuleNetwork((1, 8, 8))(torch.zeros(2, 8, 8))
+
+
+def test_five_pixels_a_side_are_enough_and_four_are_not():
+    assert CapsuleNetwork((1, 5, 5))(torch.rand(2, 1, 5, 5)).lengths.shape == (2, 10)
+    for shape in ((1, 5, 4), (1, 4, 5)):
+        with pytest.raises(ValueError, match="at least 5 pixels"):
+            CapsuleNetwork(shape)
+
+
+def test_sizes_are_those_that_are_said():
+    network = CapsuleNetwork((1, 8, 8))
+    assert network.classes.weight.shape == (8 * 2 * 2, 10, 16, 8)  # kinds at 2 x 2 places, classes, widths
+    wide = [layer.out_features for layer in network.decoder.layers if hasattr(layer, "out_features")]
+    assert wide == [64, 128, 64]

@@ -82,5 +82,18 @@ def test_what_does_not_fit_is_refused():
         CapsuleLayer(4, 2, 3, 3, num_iterations=0)
     with pytest.raises(ValueError, match="needs \\(batch, 4, 3\\)"):
         CapsuleLayer(4, 2, 3, 3)(torch.zeros(2, 5, 3))
+    for sizes in ((0, 2, 3, 3), (4, 0, 3, 3), (4, 2, 0, 3), (4, 2, 3, 0)):
+        with pytest.raises(ValueError, match="at least 1"):
+            CapsuleLayer(*sizes)
+    for form in (route, route_batched):
+        with pytest.raises(ValueError, match="at least 1 round"):
+            form(torch.zeros(1, 4, 2, 3), 0)
+        with pytest.raises(ValueError, match="parts, wholes, width"):
+            form(torch.zeros(4, 2, 3))
     with pytest.raises(ValueError, match="give one class a row"):
         margin_loss(torch.zeros(2, 3), torch.zeros(2, 4))
+
+
+def test_weights_start_small():
+    assert_close(CapsuleLayer(50, 10, 8, 16).weight.std(), torch.tensor(0.1), rtol=0.05, atol=0)
+    assert CapsuleLayer(1, 1, 1, 1, num_iterations=1)(torch.ones(2, 1, 1)).shape == (2, 1, 1)

@@ -58,5 +58,12 @@ def test_the_example_of_four_inputs_and_three_outputs_has_12_weights_and_3_biase
 def test_an_unknown_bend_and_another_width_are_refused():
     with pytest.raises(ValueError, match="activation is 'swish'"):
         Dense(4, 3, "swish")
+    with pytest.raises(ValueError, match="must be one of linear, relu"):
+        dense(torch.zeros(2, 4), torch.zeros(3, 4), activation="swish")
     with pytest.raises(ValueError, match="last axis must have 4 features"):
         Dense(4, 3)(torch.zeros(2, 5))
+
+
+def test_it_shows_its_sizes():
+    assert repr(Dense(4, 3, "tanh", bias=False)) == "Dense(4, 3, 'tanh', bias=False)"
+    assert repr(Dense(4, 3)) == "Dense(4, 3, 'relu', bias=True)"

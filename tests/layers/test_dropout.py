@@ -48,3 +48,7 @@ def test_evaluation_and_a_share_of_zero_hand_the_input_on():
 def test_a_share_out_of_range_is_refused(p):
     with pytest.raises(ValueError, match="from 0 to below 1"):
         Dropout(p)
+
+
+def test_drops_half_unless_told_otherwise_as_torchs_does():
+    assert Dropout().p == nn.Dropout().p == 0.5

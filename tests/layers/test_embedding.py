@@ -106,3 +106,17 @@ def test_what_makes_no_lookup_is_refused():
         Embedding(5, 3, dropout=1.0)
     with pytest.raises(TypeError, match="whole numbers are needed"):
         Embedding(5, 3)(torch.tensor([1.0]))
+    with pytest.raises(ValueError, match="at least 1"):
+        Embedding(5, 0)
+    for norms in ({"max_norm": 0.0}, {"max_norm": float("nan")}, {"max_norm": 1.0, "norm_type": 0.0}):
+        with pytest.raises(ValueError, match="must be above 0"):
+            Embedding(5, 3, **norms)
+    with pytest.raises(ValueError, match="a table of two axes"):
+        Embedding.from_pretrained(torch.zeros(5))
+    with pytest.raises(IndexError, match="ids go from 1 to 7, but the table has the rows 0 to 4"):
+        Embedding(5, 3)(torch.tensor([1, 7]))
+
+
+def test_the_smallest_is_one_number_and_it_shows_its_sizes():
+    assert Embedding(1, 1)(torch.tensor([0, 0])).shape == (2, 1)
+    assert repr(Embedding(5, 3, padding_idx=-1)) == "Embedding(5, 3, padding_idx=4, sparse=False)"

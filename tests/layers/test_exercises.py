@@ -1,6 +1,7 @@
 """The exercises: the right answer is accepted, every usual mistake gets its hint, and nothing gives the answer away."""
 
 import pytest
+import torch
 
 import nnvocab
 
@@ -32,12 +33,12 @@ CASES = {
     "layers/balance-loss": (2.0, {0.5: "multiplied", 1.0: "balance", 4.0: "one expert", 9: "multiply"}),
     "layers/expert-load": (0.0625, {0.25: "divides by", 3: "sum to 1"}),
     "layers/expert-choice": (8, {4: "one expert a token", 2: "on average", 128: "together", 5: "share that out"}),
-    "layers/moe-active": (50, {190: "stored", 20: "attention", 23.75: "left out", 5: "add"}),
+    "layers/moe-active": (50, {190: "stored", 50e6: "how many millions", 20: "attention", 23.75: "left out", 5: "add"}),
     "layers/csr-bytes": (
         160804,
         {80000: "where they stand", 160000: "begins", 800000: "full", 80804: "column", 5: "count"},
     ),
-    "layers/ticket-rounds": (87.04, {12.96: "left", 160: "add up", 40: "one round", 5: "multiply"}),
+    "layers/ticket-rounds": (87.04, {12.96: "left", 0.8704: "per cent", 160: "add up", 40: "one round", 5: "multiply"}),
     "layers/squash-length": (0.8, {2 / 3: "squared", 1.0: "never", 0.2: "missing", 5: "equation"}),
     "layers/coupling-sum": (36, {10: "over the parts", 1: "one part", 360: "how many couplings", 5: "axis"}),
 }
@@ -61,3 +62,13 @@ def test_a_wrong_answer_gets_its_hint(name, wrong, hint):
 @pytest.mark.parametrize("name", CASES)
 def test_without_an_answer_nothing_is_said(name):
     assert nnvocab.check(name, ...).right is None
+
+
+@pytest.mark.parametrize("kind", [list, torch.tensor, lambda given: torch.tensor([given])])
+def test_labels_may_come_as_a_list_or_as_a_tensor(kind):
+    assert nnvocab.check("layers/prompt-labels", kind([-100, -100, 5, 6, 7]))
+
+
+@pytest.mark.parametrize("answer", ["qk", "k, q", ["q", "k"], ("Q", "K"), {"k", "q"}, "queries and keys"])
+def test_letters_may_come_in_any_form(answer):
+    assert nnvocab.check("layers/lora-looks", answer)

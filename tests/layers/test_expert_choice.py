@@ -72,9 +72,26 @@ def test_full_capacity_is_the_dense_mixture_weighted_by_affinity():
     assert_close(layer(x), expected)
 
 
+def test_experts_are_as_wide_as_eight_thirds_unless_told_otherwise():
+    assert ExpertChoice(16, 4).experts.down.shape == (4, 16, 48)  # 8 * 16 / 3, rounded up to a multiple of 8
+
+
 def test_sequences_that_choose_apart_do_not_meet():
     layer, x = ExpertChoice(6, 4, per_sequence=True), torch.randn(2, 5, 6)
     assert_close(layer(x)[:1], layer(x[:1]))
+
+
+def test_a_share_that_comes_out_even_is_not_rounded_up():
+    for tenths in range(1, 40):
+        assert ExpertChoice(6, 4, tenths / 10).capacity(40) == min(40, tenths)  # 40 * tenths / 10 / 4
+
+
+@pytest.mark.parametrize("per_sequence", [False, True])
+def test_no_tokens_give_none(per_sequence):
+    layer = ExpertChoice(6, 4, per_sequence=per_sequence)
+    for shape in ((2, 0, 6), (0, 5, 6)):
+        y, choices = layer(torch.zeros(shape), need_routing=True)
+        assert y.shape == shape and choices.experts_per_token.shape == shape[:2]
 
 
 def test_impossible_layers_and_inputs_are_refused():

@@ -122,3 +122,9 @@ def test_groups_compute_in_the_type_that_autocast_asks_for():
         assert y.dtype == torch.bfloat16
     y.sum().backward()
     assert network.down.grad.dtype == torch.float32
+
+
+def test_no_tokens_give_no_output():
+    gate_up, down = torch.randn(2, 6, 4), torch.randn(2, 4, 3)
+    none = torch.zeros(0, 4), torch.zeros(0, 1, dtype=torch.long), torch.zeros(0, 1)
+    assert mix_experts(*none, gate_up, down).shape == mix_experts_grouped(*none, gate_up, down).shape == (0, 4)

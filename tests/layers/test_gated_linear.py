@@ -32,6 +32,15 @@ def test_each_output_is_a_sum_times_a_bent_sum(activation):
     assert_close(layer(x), expected)
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "gelu"])
+@pytest.mark.parametrize("given", ["bias", "gate_bias"])
+def test_one_bias_alone_is_added_in_both_forms(given, activation):
+    x, w, v, only = torch.randn(2, 4), torch.randn(3, 4), torch.randn(3, 4), torch.randn(3)
+    plain, fast = (f(x, w, v, **{given: only}, activation=activation) for f in (gated_linear, gated_linear_fused))
+    assert_close(plain, fast)
+    assert not torch.allclose(fast, gated_linear_fused(x, w, v, activation=activation))
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("activation", [*GATES, "swiglu"])
 def test_fused_form_agrees_on_the_value_and_on_every_gradient(activation, bias):
@@ -55,8 +64,10 @@ def test_is_torchs_glu_behind_a_linear_layer_and_no_softmax_gate():
 def test_two_thirds_of_the_width_and_llamas_rounding():
     assert gated_width(2048) == 1365 and gated_width(16384, multiple_of=256) == 11008
     assert gated_width(4 * 8192, multiple_of=256) == 22016
-    with pytest.raises(ValueError, match="at least 1"):
-        gated_width(0)
+    assert gated_width(1) == 1 and gated_width(1, multiple_of=8) == gated_width(12, multiple_of=8) == 8
+    for given in ((0, 1), (8, 0)):
+        with pytest.raises(ValueError, match="at least 1"):
+            gated_width(given[0], multiple_of=given[1])
 
 
 def test_an_unknown_gate_and_another_width_are_refused():
@@ -65,3 +76,8 @@ def test_an_unknown_gate_and_another_width_are_refused():
         GatedLinear(4, 3, "softmax")
     with pytest.raises(ValueError, match="last axis must have 4 features"):
         GatedLinear(4, 3)(torch.zeros(2, 5))
+
+
+def test_it_shows_its_sizes():
+    assert repr(GatedLinear(4, 3, "relu", bias=False)) == "GatedLinear(4, 3, 'relu', bias=False)"
+    assert repr(GatedLinear(4, 3)) == "GatedLinear(4, 3, 'sigmoid', bias=True)"

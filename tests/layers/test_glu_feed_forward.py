@@ -109,5 +109,8 @@ def test_what_makes_no_block_is_refused():
         GEGLUFeedForward(4, 6, approximate="erf")
     with pytest.raises(ValueError, match="activation is 'softmax'"):
         GLUFeedForward(4, 6, "softmax")
+    for sizes in ((0, 6), (4, 0), (0, None)):
+        with pytest.raises(ValueError, match="at least 1"):
+            SwiGLUFeedForward(*sizes)
     with pytest.raises(ValueError, match="last axis must have 4 features"):
         SwiGLUFeedForward(4, 6)(torch.zeros(2, 5))

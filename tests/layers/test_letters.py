@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from nnvocab.layers.letters import letter_transformer, next_letter_loss, source_letters
+from nnvocab.layers.letters import letter_transformer, letter_windows, next_letter_loss, source_letters
 from nnvocab.widgets._tiny_transformer import tiny_transformer
 
 
@@ -32,6 +32,8 @@ def test_the_loss_is_that_of_the_letters_that_come_next():
 
 def test_what_does_not_fit_is_refused():
     model, ids = letter_transformer(), torch.zeros(1, 49, dtype=torch.long)
+    with pytest.raises(ValueError, match="the text has 10 letters"):
+        letter_windows(torch.zeros(10, dtype=torch.long), 2, 10, torch.Generator())
     with pytest.raises(ValueError, match="only 48 have a place"):
         model(ids)
     for given in ({}, {"ids": ids, "embeddings": torch.zeros(1, 2, 32)}):

@@ -71,3 +71,9 @@ def test_widths_that_do_not_fit_are_refused():
         Linear(0, 3)
     with pytest.raises(ValueError, match="last axis must have 4 features"):
         Linear(4, 3)(torch.zeros(2, 5))
+
+
+def test_the_smallest_is_one_weight_and_it_shows_its_sizes():
+    assert Linear(1, 1)(torch.ones(2, 1)).shape == (2, 1)
+    assert repr(Linear(4, 3)) == "Linear(4, 3, bias=True)"
+    assert repr(Linear(4, 3, bias=False)) == "Linear(4, 3, bias=False)"

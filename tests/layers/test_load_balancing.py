@@ -52,3 +52,15 @@ def test_z_loss_is_the_mean_square_of_log_sum_exp():
     logits = torch.randn(6, 4)
     assert_close(router_z_loss(logits), (logits.exp().sum(-1).log() ** 2).mean())
     assert router_z_loss(logits + 10) > 20 * router_z_loss(logits)  # the softmax is the same, the logits are large
+
+
+def test_without_tokens_both_losses_are_zero():
+    assert load_balancing_loss(torch.zeros(0, 4), torch.zeros(0, 2, dtype=torch.long)) == 0
+    assert router_z_loss(torch.zeros(0, 4)) == 0
+
+
+def test_probabilities_and_choices_of_other_tokens_are_refused():
+    probs = torch.full((6, 4), 0.25)
+    for experts in (torch.zeros(5, 2), torch.zeros(6), torch.zeros(2, 3, 2)):
+        with pytest.raises(ValueError, match="tokens, choices"):
+            load_balancing_loss(probs, experts.long())

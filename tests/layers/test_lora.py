@@ -8,6 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from nnvocab.attention import GroupedQueryAttention
+from nnvocab.layers.linear import Linear
 from nnvocab.layers.lora import LoRAModel, named_targets
 
 
@@ -92,6 +93,20 @@ def test_merged_equals_unmerged_and_back_again():
     assert (model(x) - before).abs().max() < 1e-6
 
 
+def test_the_linear_layer_of_this_chapter_is_adapted_too():
+    layer, x = Linear(6, 4), torch.randn(3, 6)
+    model = LoRAModel(nn.Sequential(layer), ["0"], 2, lora_alpha=4)
+    nn.init.normal_(model.model[0].lora_B)
+    assert_close(model(x), x @ (layer.weight + 2 * model.model[0].lora_B @ model.model[0].lora_A).T + layer.bias)
+
+
+def test_named_inputs_reach_the_model():
+    model, x = LoRAModel(GroupedQueryAttention(16, 4, 2), ["q"], 2), torch.randn(2, 4, 16)
+    padding = torch.tensor([[False, False, True, True]] * 2)
+    assert_close(model(x, key_padding_mask=padding), model.model(x, key_padding_mask=padding))
+    assert not torch.allclose(model(x, key_padding_mask=padding), model(x))
+
+
 def test_names_are_matched_at_their_end_only():
     assert named_targets(Net(), ["q"]) == ["attention.q"]
     assert named_targets(Net(), ["head.2", "out"]) == ["attention.out", "head.2"]
@@ -104,6 +119,7 @@ def test_names_are_matched_at_their_end_only():
         (lambda: LoRAModel(Net(), ["query"]), ValueError, "no module is called 'query'.* q, v"),
         (lambda: LoRAModel(Net(), ["head.1"]), TypeError, "is a ReLU"),
         (lambda: LoRAModel(Net(), "q"), TypeError, "give a list"),
+        (lambda: LoRAModel(Net(), []), ValueError, "nothing would learn"),
         (lambda: learned(2).load_adapter(learned(3).adapter_state_dict()), ValueError, "in these shapes"),
     ],
 )

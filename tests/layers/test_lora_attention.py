@@ -87,6 +87,8 @@ def test_both_paths_of_decoupled_attention_count_as_queries():
         (lambda: lora_attention(nn.Sequential(nn.Linear(4, 4)), ["q"]), "q or q_proj"),
         (lambda: lora_attention(nn.MultiheadAttention(16, 2), ["q"]), "from_multi_head"),
         (lambda: LoRAProjections(nn.Linear(4, 12), {"q": 4, "k": 4}, ["q"], r=1), "have width 8"),
+        (lambda: LoRAProjections(nn.Linear(4, 8), {"q": 4, "k": 4}, ["v"], r=1), "parts out of q, k"),
+        (lambda: LoRAProjections(nn.Linear(4, 8), {"q": 4, "k": 4}, [], r=1), "parts out of q, k"),
         (lambda: lora_attention(nn.ModuleDict({"qkv": nn.Linear(4, 8)}), ["q"]), "three equal parts"),
         (lambda: LoRAProjections(nn.Linear(4, 8), {"q": 4, "k": 4}, ["q"], r=9), "between 1 and 4"),
     ],
@@ -103,3 +105,19 @@ def test_merging_twice_is_refused():
     layer.merge()
     with pytest.raises(RuntimeError, match="twice"):
         layer.merge()
+
+
+def test_without_heads_to_read_a_fused_layer_is_three_equal_parts():
+    model = lora_attention(nn.ModuleDict({"qkv": nn.Linear(4, 12)}), ["q", "v"], r=1)
+    assert model.layers()["qkv"].parts == {"q": 4, "k": 4, "v": 4}
+
+
+def test_dropout_hides_the_input_from_the_changes_only():
+    layer, x = (
+        shake(LoRAProjections(nn.Linear(4, 8), {"q": 4, "k": 4}, ["q"], r=2, lora_dropout=0.5)),
+        torch.randn(9, 4),
+    )
+    assert not torch.equal(layer(x), layer(x))
+    assert_close(layer(x)[:, 4:], layer.base(x)[:, 4:])
+    layer.eval()
+    assert_close(layer(x), x @ (layer.base.weight + layer.change()).T + layer.base.bias)

@@ -85,12 +85,29 @@ def test_merged_equals_unmerged_and_back_again(dtype):
     assert (layer(x) - before).abs().max() < 1e-6
 
 
+def test_the_first_weight_starts_as_a_linear_layer_does_and_any_rank_up_to_the_smaller_side_fits():
+    A = LoRALinear(100, 50, r=50).lora_A
+    assert 0.09 < A.max() <= 0.1 and -0.1 <= A.min() < -0.09  # evenly from -1 / sqrt(I) to 1 / sqrt(I)
+    assert LoRALinear(6, 5, r=1).change().shape == (5, 6)
+
+
 def test_only_the_narrow_weights_learn_and_a_waits_for_b():
     layer = LoRALinear(6, 5, r=3)
     layer(torch.randn(4, 6)).sum().backward()
     assert {n for n, p in layer.named_parameters() if p.requires_grad} == {"lora_A", "lora_B"}
     assert layer.base.weight.grad is None
     assert layer.lora_A.grad.count_nonzero() == 0 and layer.lora_B.grad.count_nonzero() > 0
+
+
+def test_what_was_learned_is_stored_alone_and_put_in_again():
+    base = nn.Linear(6, 5)
+    first, second = (LoRALinear.from_linear(base, r=3) for _ in range(2))
+    nn.init.normal_(first.lora_B)
+    state, x = first.adapter_state_dict(), torch.randn(4, 6)
+    assert {n: tuple(t.shape) for n, t in state.items()} == {"lora_A": (3, 6), "lora_B": (5, 3)}
+    nn.init.zeros_(first.lora_B)  # a copy: what was stored stays
+    assert not second.load_state_dict(state, strict=False).unexpected_keys
+    assert_close(second(x), base(x) + second.scaling * x @ state["lora_A"].T @ state["lora_B"].T)
 
 
 def test_dropout_hides_the_input_from_the_change_only():
@@ -108,6 +125,8 @@ def test_dropout_hides_the_input_from_the_change_only():
         (lambda: LoRALinear(6, 5, r=0), ValueError, "between 1 and 5"),
         (lambda: LoRALinear(6, 5, r=6), ValueError, "between 1 and 5"),
         (lambda: LoRALinear(6, 5, r=2, lora_alpha=0), ValueError, "above 0"),
+        (lambda: LoRALinear(6, 5, r=2, lora_alpha=float("nan")), ValueError, "above 0"),
+        (lambda: LoRALinear(6, 5, r=2)(torch.zeros(2, 5)), ValueError, "last axis must have 6 features"),
         (lambda: LoRALinear(6, 5, r=2, lora_dropout=1.0), ValueError, "probability"),
         (lambda: LoRALinear(6, 5, r=2).unmerge(), RuntimeError, "not merged"),
         (lambda: [f() for f in [LoRALinear(6, 5, r=2).merge] * 2], RuntimeError, "twice"),

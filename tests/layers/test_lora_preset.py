@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from nnvocab.layers.letters import letter_transformer, source_letters
-from nnvocab.layers.lora_preset import held_out_loss, read_lora_preset, run_lora_preset
+from nnvocab.layers.lora_preset import adapt_letters, held_out_loss, read_lora_preset, run_lora_preset
 
 yaml = pytest.importorskip("yaml", reason="pyyaml is not installed")
 pydantic = pytest.importorskip("pydantic", reason="pydantic is not installed")
@@ -73,6 +73,26 @@ def test_an_unknown_key_or_a_value_that_does_not_fit_is_an_error(tmp_path, chang
         read_lora_preset(write(tmp_path, change))
 
 
+def test_training_without_a_step_is_refused():
+    with pytest.raises(ValueError, match="steps is 0"):
+        run_lora_preset(steps=0)
+
+
 def test_a_preset_that_does_not_exist_is_refused():
     with pytest.raises(FileNotFoundError, match="lora_finetune"):
         read_lora_preset("nothing")
+
+
+def test_training_is_adam_with_a_rate_that_falls_to_zero():
+    text, trained, by_hand = source_letters()[0], letter_transformer(), letter_transformer()
+    adapt_letters(trained, text, steps=2, batch_size=3, lr=0.01, seed=5)
+    optimizer, draw = torch.optim.Adam(by_hand.parameters()), torch.Generator().manual_seed(5)
+    for lr in (0.01, 0.005):
+        optimizer.param_groups[0]["lr"] = lr
+        ids = torch.stack([text[s : s + 48] for s in torch.randint(len(text) - 48, (3, 1), generator=draw).flatten()])
+        optimizer.zero_grad()
+        F.cross_entropy(by_hand(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten()).backward()
+        optimizer.step()
+    for ours, expected in zip(trained.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(ours, expected)
+    assert not trained.training

@@ -30,8 +30,18 @@ def test_factored_form_agrees_on_the_value_and_on_every_gradient():
 
 
 def test_what_makes_no_layer_is_refused():
-    with pytest.raises(ValueError, match="rank is 0"):
-        LowRankBilinear(4, 3, 2, rank=0)
+    for sizes in ((4, 3, 2, 0), (0, 3, 2, 1), (4, 0, 2, 1), (4, 3, 0, 1)):
+        with pytest.raises(ValueError, match="at least 1"):
+            LowRankBilinear(*sizes)
     with pytest.raises(ValueError, match="x1 has the shape"):
         LowRankBilinear(4, 3, 2, rank=1)(torch.zeros(2, 3), torch.zeros(2, 3))
     assert LowRankBilinear(4, 3, 2, rank=1, bias=False).bias is None
+
+
+def test_weights_start_within_one_over_the_root_of_their_inputs_and_the_bias_at_zero():
+    layer = LowRankBilinear(100, 50, 20, rank=25)
+    for weight, inputs in ((layer.left, 100), (layer.right, 50), (layer.out, 25)):
+        bound = inputs**-0.5
+        assert 0.9 * bound < weight.max() <= bound and -bound <= weight.min() < -0.9 * bound
+    assert layer.bias.count_nonzero() == 0
+    assert LowRankBilinear(1, 1, 1, rank=1)(torch.ones(2, 1), torch.ones(2, 1)).shape == (2, 1)

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.testing import assert_close
 
 from nnvocab.layers.experts import SwiGLUExperts, mix_experts
@@ -112,6 +113,26 @@ def test_work_for_a_token_depends_on_the_experts_it_visits_and_not_on_how_many_t
     few, many = MixtureOfExperts(6, 4, 2, hidden_dim=8), MixtureOfExperts(6, 64, 2, hidden_dim=8)
     assert few.flops_per_token()["sparse"] == many.flops_per_token()["sparse"] == 2 * 2 * 3 * 6 * 8
     assert many.flops_per_token()["dense"] == 16 * few.flops_per_token()["dense"]
+    assert many.flops_per_token()["router"] == 2 * 6 * 64
+
+
+def test_experts_are_as_wide_as_eight_thirds_unless_told_otherwise():
+    assert MixtureOfExperts(16, 4).experts.down.shape == (4, 16, 48)  # 8 * 16 / 3, rounded up to a multiple of 8
+
+
+def test_entropy_is_the_share_of_the_most_that_there_can_be():
+    layer, x = MixtureOfExperts(6, 4, 1), torch.randn(8, 6)
+    torch.nn.init.zeros_(layer.router.score.weight)
+    assert_close(layer(x, need_routing=True)[1].entropy, torch.tensor(1.0))  # all are equally probable
+    with torch.no_grad():
+        layer.router.score.weight[0] = 100.0  # for these tokens expert 0 is certain
+    assert_close(layer(x.abs(), need_routing=True)[1].entropy, torch.tensor(0.0))
+
+
+def test_where_all_experts_compute_nothing_is_dropped_whatever_the_capacity():
+    layer, x = MixtureOfExperts(6, 4, 4, capacity_factor=0.5), torch.randn(7, 6)
+    _, routing = layer(x, need_routing=True)
+    assert routing.tokens_per_expert.tolist() == [7] * 4 and routing.dropped == 0 and routing.seated.all()
 
 
 def test_a_router_of_ones_own_is_used():
@@ -129,15 +150,27 @@ def test_noise_and_dropout_are_gone_in_evaluation():
     assert_close(layer(x), layer(x))
 
 
-def test_no_tokens_give_none():
-    assert MixtureOfExperts(6, 4, 2)(torch.zeros(2, 0, 6)).shape == (2, 0, 6)
+@pytest.mark.parametrize(("top_k", "capacity_factor"), [(2, None), (2, 1.0), (4, None)])
+def test_no_tokens_give_none_and_losses_that_are_no_nan(top_k, capacity_factor):
+    layer = MixtureOfExperts(6, 4, top_k, capacity_factor=capacity_factor)
+    y, routing = layer(torch.zeros(2, 0, 6), need_routing=True)
+    assert y.shape == (2, 0, 6)
+    assert layer.aux_loss == 0 and layer.z_loss == 0 and routing.dropped == 0
+    assert_close(layer.expert_load, torch.full((4,), 0.25))
+
+
+def test_a_capacity_that_comes_out_even_is_not_rounded_up():
+    for tenths in range(1, 40):
+        layer = MixtureOfExperts(6, 4, 2, capacity_factor=tenths / 10)
+        assert layer.capacity(200) == min(200, 10 * tenths)  # tenths / 10 * 200 * 2 / 4
 
 
 def test_impossible_layers_and_inputs_are_refused():
     with pytest.raises(ValueError, match="between 1 and num_experts"):
         MixtureOfExperts(6, 2, 3)
-    with pytest.raises(ValueError, match="must be positive"):
-        MixtureOfExperts(6, 4, 2, capacity_factor=0)
+    for factor in (0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="must be positive"):
+            MixtureOfExperts(6, 4, 2, capacity_factor=factor)
     with pytest.raises(ValueError, match="make both the same"):
         MixtureOfExperts(6, 4, 2, router=TopKRouter(6, 8, 2))
     with pytest.raises(ValueError, match="made for width 6"):
@@ -148,3 +181,16 @@ def test_stacked_experts_are_ordinary_parameters():
     names = {n for n, _ in MixtureOfExperts(6, 4, 2, bias=True).named_parameters()}
     assert {"experts.gate_up", "experts.down", "experts.gate_up_bias", "router.score.weight"} <= names
     assert isinstance(MixtureOfExperts(6, 4, 2).experts, SwiGLUExperts)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_without_a_capacity_nothing_is_made_on_another_device(training, monkeypatch):
+    """The lengths of the groups are read back, and fake CUDA tensors have none: possible ones stand in for them."""
+    layer = MixtureOfExperts(6, 4, 2, bias=True, expert_dropout=0.5, router=TopKRouter(6, 4, 2, noisy=True))
+    monkeypatch.setattr(FakeTensor, "tolist", lambda counts: [3, 0, 5, 2], raising=False)
+    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=False):
+        kept = [*layer.named_parameters(), *layer.named_buffers()]
+        state = {n: torch.empty(t.shape, dtype=t.dtype, device="cuda") for n, t in kept}
+        x = torch.empty(1, 5, 6, device="cuda")
+        y, routing = torch.func.functional_call(layer.train(training), state, (x,), {"need_routing": True})
+    assert y.shape == (1, 5, 6) and all(t.device.type == "cuda" for t in (y, *routing, layer.aux_loss, layer.z_loss))

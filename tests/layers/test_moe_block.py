@@ -8,6 +8,7 @@ from torch.testing import assert_close
 from nnvocab.attention import RotaryAttention, RotaryEmbedding
 from nnvocab.layers.mixture_of_experts import MixtureOfExperts
 from nnvocab.layers.moe_block import MoEBlock
+from nnvocab.normalization import RMSNorm
 
 
 @pytest.mark.oracle("moe-transformer-block", by="brute force")
@@ -77,6 +78,16 @@ def test_routing_is_returned_with_the_same_value():
     y, routing = block(x, need_routing=True)
     assert_close(y, block(x))
     assert routing.experts.shape == (1, 6, 2)
+
+
+def test_one_head_is_enough_and_none_is_refused():
+    assert MoEBlock(16, 1, num_experts=4)(torch.randn(1, 3, 16)).shape == (1, 3, 16)
+    with pytest.raises(ValueError, match="num_heads"):
+        MoEBlock(16, 0)
+
+
+def test_norms_are_those_of_the_book():
+    assert isinstance(MoEBlock(16, 2).moe_norm, RMSNorm) and isinstance(MoEBlock(16, 2).attention_norm, RMSNorm)
 
 
 def test_a_mixture_of_another_width_is_refused():

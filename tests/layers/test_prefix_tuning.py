@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from nnvocab.attention import MultiHeadAttention, RotaryEmbedding
+from nnvocab.attention import ALiBi, MultiHeadAttention, RotaryEmbedding
 from nnvocab.layers.letters import letter_transformer
 from nnvocab.layers.prefix_tuning import PrefixEncoder, PrefixTuning, prefix_attention, prefix_attention_fused
 
@@ -97,20 +97,60 @@ def test_the_prefix_does_not_depend_on_the_text_and_takes_no_place():
 
 
 def test_masks_are_extended():
+    tuned, x = PrefixTuning(MultiHeadAttention(8, 2), 3), torch.randn(2, 5, 8)
+    hidden = torch.tensor([[False, False, False, True, True]] * 2)
+    expected = tuned(x[:, :3])
+    assert_close(tuned(x, key_padding_mask=hidden)[:, :3], expected)
+    assert_close(tuned(x, mask=~hidden[0])[:, :3], expected)
+    assert_close(tuned(x, mask=torch.zeros(5).masked_fill(hidden[0], float("-inf")))[:, :3], expected)
+
+
+def test_where_all_of_the_text_is_hidden_the_prefix_is_seen_still():
     base, x = MultiHeadAttention(8, 2), torch.randn(1, 5, 8)
     tuned = PrefixTuning(base, 3)
-    tuned(x)
-    hidden = torch.tensor([[False, False, False, True, True]])
-    assert_close(tuned.model(x, key_padding_mask=hidden)[:, :3], tuned(x[:, :3]))
+    q, k, v = base.project(x, None, None)
+    pk, pv = tuned.encoder()[0]
+    alone = prefix_attention(q, k[:, :, :0], v[:, :, :0], pk, pv).transpose(1, 2).flatten(2)
+    assert_close(tuned(x, key_padding_mask=torch.ones(1, 5, dtype=torch.bool)), base.out(alone))
+    assert_close(tuned(x, mask=torch.zeros(5, 1, dtype=torch.bool)), base.out(alone))  # one column for all keys
 
 
-def test_cached_generation_equals_full_recomputation():
-    base, x = MultiHeadAttention(16, 4, positions=RotaryEmbedding(4), causal=True), torch.randn(2, 6, 16)
+@pytest.mark.parametrize("positions", [lambda: RotaryEmbedding(4), lambda: ALiBi(4)])
+def test_cached_generation_equals_full_recomputation(positions):
+    base, x = MultiHeadAttention(16, 4, positions=positions(), causal=True), torch.randn(2, 6, 16)
     tuned = PrefixTuning(base, 3)
     with torch.no_grad():
         whole, cache = tuned(x), base.new_cache(2, 6)
-        steps = torch.cat([tuned.model(part, cache=cache) for part in x.split([3, 1, 2], dim=1)], dim=1)
+        steps = torch.cat([tuned(part, cache=cache) for part in x.split([3, 1, 2], dim=1)], dim=1)
     assert_close(steps, whole)
+
+
+def test_biases_of_positions_count_for_the_text_and_add_nothing_to_the_prefix():
+    base, x = MultiHeadAttention(16, 4, positions=ALiBi(4), causal=True), torch.randn(2, 6, 16)
+    tuned = PrefixTuning(base, 3)
+    q, k, v = base.project(x, None, None)
+    pk, pv = (t.expand(2, -1, -1, -1) for t in tuned.encoder()[0])
+    at = torch.arange(6)
+    scores = q @ k.mT / 2 + base.positions.bias(at, at)
+    scores = torch.cat([q @ pk.mT / 2, scores.masked_fill(at > at[:, None], float("-inf"))], dim=-1)
+    expected = scores.softmax(-1) @ torch.cat([pv, v], dim=2)
+    assert_close(tuned(x), base.out(expected.transpose(1, 2).flatten(2)))
+
+
+def test_dropout_of_the_attention_acts_in_training_alone():
+    tuned, x = PrefixTuning(MultiHeadAttention(8, 2, dropout=0.5), 3), torch.randn(1, 5, 8)
+    assert not torch.allclose(tuned(x), tuned(x))
+    tuned.eval()
+    assert_close(tuned(x), tuned(x))
+
+
+def test_inputs_that_do_not_fit_are_refused():
+    base = MultiHeadAttention(8, 2)
+    tuned, cache = PrefixTuning(base, 3), base.new_cache(1, 4)
+    with pytest.raises(ValueError, match="needs three axes"):
+        tuned(torch.zeros(5, 8))
+    with pytest.raises(ValueError, match="causal=True"):
+        tuned(torch.zeros(1, 2, 8), cache=cache)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +159,14 @@ def test_cached_generation_equals_full_recomputation():
         (lambda: PrefixTuning(nn.Linear(4, 4)), "no MultiHeadAttention"),
         (lambda: PrefixTuning(nn.Sequential(MultiHeadAttention(8, 2), MultiHeadAttention(8, 4))), "need one size"),
         (lambda: PrefixTuning(MultiHeadAttention(8, 2), 0), "at least 1"),
+        (lambda: PrefixTuning(MultiHeadAttention(8, 2), 3, hidden=0), "at least 1"),
+        (lambda: PrefixEncoder(0, 2, 4, 3), "at least 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_smallest_prefix_is_one_key_and_one_value():
+    assert PrefixEncoder(1, 1, 1, 1, hidden=1)().shape == (1, 2, 1, 1, 1)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
+from nnvocab.layers.embedding import Embedding
 from nnvocab.layers.letters import letter_transformer
 from nnvocab.layers.prompt_tuning import PromptTuning, prepend_prompt
 
@@ -86,3 +87,14 @@ def test_is_what_peft_puts_before_the_text():
 def test_what_does_not_fit_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_starts_from_the_embedding_layer_of_this_chapter_too():
+    table = Embedding(20, 6, padding_idx=0)
+    assert torch.equal(PromptTuning.from_text(table, torch.tensor([3, 5])).prompt, table.weight[[3, 5]])
+    assert PromptTuning.from_vocabulary(table, 4).prompt.shape == (4, 6)
+
+
+def test_a_random_start_has_the_deviation_of_one_half():
+    assert_close(PromptTuning(100, 100).prompt.std(), torch.tensor(0.5), rtol=0.05, atol=0)
+    assert PromptTuning(1, 1)(torch.zeros(2, 3, 1)).shape == (2, 4, 1)

@@ -91,3 +91,35 @@ def test_impossible_shares_and_schedules_are_refused():
         scheduled_sparsity(0, "sudden", 0.5)
     with pytest.raises(ValueError, match="end above begin"):
         scheduled_sparsity(0, "gradual", 0.5)
+
+
+@pytest.mark.parametrize("rounds", [5, 10, 100])
+def test_a_round_ends_at_its_own_step_and_not_one_late(rounds):
+    for r in range(rounds + 1):  # where the schedule is as long as it has rounds, each step ends one
+        left = 1 - scheduled_sparsity(r, "iterative", 0.9, begin=0, end=rounds, rounds=rounds)
+        assert left == pytest.approx(0.1 ** (r / rounds))
+
+
+def test_the_gradual_course_is_the_cubic_of_the_paper():
+    for t in range(10, 31):
+        expected = 0.8 + (0.0 - 0.8) * (1 - (t - 10) / 20) ** 3
+        assert scheduled_sparsity(t, "gradual", 0.8, begin=10, end=30) == pytest.approx(expected)
+
+
+def test_scores_and_masks_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match="kept is torch.bool of shape \\(3,\\)"):
+        mask_of_largest(torch.zeros(2, 3), 0.5, torch.ones(3, dtype=torch.bool))
+    with pytest.raises(ValueError, match="kept is torch.float32"):
+        mask_of_largest(torch.zeros(3), 0.5, torch.ones(3))
+    with pytest.raises(ValueError, match="each weight needs its own"):
+        gradient_mask(torch.zeros(2, 3), torch.zeros(3), 0.5)
+    with pytest.raises(ValueError, match="rows need two axes"):
+        row_mask(torch.zeros(3), 0.5)
+
+
+def test_one_shot_acts_at_its_step_and_one_round_is_one_jump():
+    assert [scheduled_sparsity(t, "one-shot", 0.9, begin=10) for t in (9, 10, 11)] == [0.0, 0.9, 0.9]
+    course = [scheduled_sparsity(t, "iterative", 0.9, begin=0, end=3, rounds=1) for t in range(5)]
+    assert course == pytest.approx([0, 0, 0, 0.9, 0.9])
+    with pytest.raises(ValueError, match="at least 1 round"):
+        scheduled_sparsity(1, "iterative", 0.9, end=3, rounds=0)

@@ -39,6 +39,7 @@ def test_one_renormalized_expert_leaves_the_router_no_gradient():
 
 def test_noise_is_added_in_training_alone_and_its_size_is_learned():
     router, x = TopKRouter(6, 4, 2, noisy=True), torch.randn(500, 6)
+    assert [n for n, _ in router.named_parameters()] == ["score.weight", "noise.weight"]
     router.eval()
     assert_close(router(x).logits, router.score(x))
     router.train()
@@ -57,3 +58,11 @@ def test_bfloat16_logits_are_normalized_in_float32():
 def test_more_experts_than_there_are_or_none_are_refused(top_k):
     with pytest.raises(ValueError, match="between 1 and num_experts 4"):
         TopKRouter(6, 4, top_k)
+
+
+def test_what_does_not_fit_is_refused():
+    for k in (0, 5):
+        with pytest.raises(ValueError, match="k is .*between 1 and 4"):
+            keep_top_k(torch.zeros(3, 4), k)
+    with pytest.raises(ValueError, match="last axis must have 6 features"):
+        TopKRouter(6, 4)(torch.zeros(3, 5))

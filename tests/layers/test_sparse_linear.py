@@ -129,5 +129,30 @@ def test_impossible_pruning_is_refused():
         SparseLinear(6, 4).prune(0.5, "gradient")
     with pytest.raises(ValueError, match="between 0 and 1"):
         SparseLinear(6, 4).prune(2.0)
-    with pytest.raises(ValueError, match="made for width 6"):
-        SparseLinear(6, 4)(torch.zeros(2, 5))
+    with pytest.raises(ValueError, match="at least 1"):
+        SparseLinear(6, 0)
+    pruned = SparseLinear(8, 4).prune(method="2:4")
+    for layer in (pruned, pruned.to_csr(), pruned.to_two_four()):
+        with pytest.raises(ValueError, match="last axis must have 8 features"):
+            layer(torch.zeros(2, 4))
+
+
+def test_rewinding_to_weights_of_another_layer_is_refused():
+    with pytest.raises(ValueError, match="have the shapes \\(4, 6\\)"):
+        SparseLinear(6, 4).rewind(torch.zeros(6))  # would fit by repeating the row
+    with pytest.raises(ValueError, match="have the shapes"):
+        SparseLinear(6, 4).rewind(torch.zeros(4, 6), torch.zeros(1))
+    with pytest.raises(ValueError, match="rewind the weight alone"):
+        SparseLinear(6, 4, bias=False).rewind(torch.zeros(4, 6), torch.zeros(4))
+
+
+def test_a_mask_of_zeros_and_ones_means_the_same_in_both_forms():
+    x, weight, mask = torch.randn(3, 8), torch.randn(6, 8), torch.rand(6, 8) > 0.5
+    for kind in (torch.bool, torch.long, torch.float32):
+        assert_close(masked_linear_csr(x, weight, mask.to(kind)), x @ (weight * mask).T)
+
+
+def test_the_smallest_is_one_weight_and_it_shows_its_sizes():
+    assert SparseLinear(1, 1).prune(0.0)(torch.ones(2, 1)).shape == (2, 1)
+    assert repr(SparseLinear(6, 4, bias=False)) == "SparseLinear(in_features=6, out_features=4, bias=False)"
+    assert repr(SparseLinear(6, 4)) == "SparseLinear(in_features=6, out_features=4, bias=True)"

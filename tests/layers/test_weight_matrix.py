@@ -31,3 +31,12 @@ def test_zeroing_a_column_takes_out_that_input_alone():
 def test_another_width_is_refused():
     with pytest.raises(ValueError, match="last axis must have 6 features"):
         weight_contributions(torch.zeros(5), torch.zeros(4, 6))
+    with pytest.raises(ValueError, match="a matrix of two axes"):
+        weight_contributions(torch.zeros(2, 6), torch.zeros(6))
+
+
+def test_the_first_row_and_the_first_column_can_be_cut_too():
+    weight = torch.ones(2, 3)
+    assert without(weight, row=0).tolist() == [[0, 0, 0], [1, 1, 1]]
+    assert without(weight, column=0).tolist() == [[0, 1, 1], [0, 1, 1]]
+    assert without(weight).tolist() == weight.tolist()

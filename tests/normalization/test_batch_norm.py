@@ -119,3 +119,34 @@ def test_evaluation_without_averages_is_refused_by_the_function():
 def test_channels_elsewhere_are_refused(shape):
     with pytest.raises(ValueError, match="channels stand on axis 1"):
         BatchNorm(3)(torch.zeros(shape))
+
+
+def test_what_has_no_channels_or_no_values_is_refused():
+    for form in (batch_norm, batch_norm_fused):
+        with pytest.raises(ValueError, match="channels stand on axis 1"):
+            form(torch.zeros(4), None, None, training=True)
+        with pytest.raises(ValueError, match="no value a channel"):
+            form(torch.zeros(0, 3), None, None, training=True)
+    with pytest.raises(ValueError, match="one number for each of the 3 channels"):
+        batch_norm(torch.zeros(2, 3), torch.zeros(1), torch.ones(1))
+    with pytest.raises(ValueError, match="at least 1 is needed"):
+        BatchNorm(0)
+
+
+def test_integers_are_refused():
+    for call in (BatchNorm(3), lambda x: batch_norm(x, None, None, training=True)):
+        with pytest.raises(TypeError, match=r"x.float\(\)"):
+            call(torch.ones(2, 3, 4, dtype=torch.long))
+
+
+def test_shows_whether_it_learns_a_scale():
+    for learned in (True, False):
+        assert f"affine={learned}" in repr(BatchNorm(3, affine=learned))
+
+
+def test_a_tenth_of_the_newest_batch_enters_the_averages_unless_told_otherwise():
+    x = torch.randn(4, 3, 5)
+    for form in (batch_norm, batch_norm_fused):
+        mean, var = torch.zeros(3), torch.ones(3)
+        form(x, mean, var, training=True)
+        assert_close(mean, 0.1 * x.mean((0, 2)))

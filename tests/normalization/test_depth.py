@@ -49,3 +49,5 @@ def test_no_layer_is_refused():
     for measure in (activation_scales, gradient_scales):
         with pytest.raises(ValueError, match="at least one layer"):
             measure([], torch.zeros(1, 2))
+        with pytest.raises(ValueError, match=r"x\[None\]"):
+            measure([nn.ReLU()], torch.zeros(2))

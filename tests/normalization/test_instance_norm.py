@@ -69,3 +69,43 @@ def test_averages_that_are_asked_for_but_missing_are_refused():
 def test_channels_elsewhere_are_refused():
     with pytest.raises(ValueError, match="channels stand on axis 1"):
         InstanceNorm(3)(torch.zeros(2, 4, 5))
+
+
+@pytest.mark.parametrize("form", [instance_norm, instance_norm_fused])
+def test_keeps_its_digits_at_a_mean_of_ten_thousand(form):
+    x = 1e4 + torch.randn(4, 3, 64)
+    assert (form(x).double() - instance_norm(x.double())).abs().max() < 5e-3
+
+
+def test_half_precision_is_summed_in_float32():
+    x = (300 * torch.randn(2, 3, 64)).half()  # squares overflow float16
+    assert_close(instance_norm(x).float(), instance_norm(x.float()), rtol=2e-3, atol=2e-3)
+
+
+def test_what_has_no_channels_is_refused():
+    for form in (instance_norm, instance_norm_fused):
+        with pytest.raises(ValueError, match="channels stand on axis 1"):
+            form(torch.zeros(4))
+    with pytest.raises(ValueError, match="one number for each of the 3 channels"):
+        instance_norm(torch.zeros(2, 3, 4), weight=torch.ones(4))
+    with pytest.raises(ValueError, match="at least 1 is needed"):
+        InstanceNorm(0)
+
+
+def test_integers_are_refused():
+    for call in (InstanceNorm(3), instance_norm):
+        with pytest.raises(TypeError, match=r"x.float\(\)"):
+            call(torch.ones(2, 3, 4, dtype=torch.long))
+
+
+def test_shows_whether_it_learns_a_scale():
+    for learned in (True, False):
+        assert f"affine={learned}" in repr(InstanceNorm(3, affine=learned))
+
+
+def test_a_tenth_of_the_newest_batch_enters_the_averages_unless_told_otherwise():
+    x = torch.randn(4, 3, 5)
+    for form in (instance_norm, instance_norm_fused):
+        mean, var = torch.zeros(3), torch.ones(3)
+        form(x, mean, var, use_input_stats=True)
+        assert_close(mean, 0.1 * x.mean((0, 2)))

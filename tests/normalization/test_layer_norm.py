@@ -82,12 +82,35 @@ def test_half_precision_is_summed_in_float32():
     assert_close(layer_norm(x, (512,)).float(), F.layer_norm(x.float(), (512,)), rtol=2e-3, atol=2e-3)
 
 
-@pytest.mark.parametrize("shape", [0, (), (3, -1)])
+@pytest.mark.parametrize("shape", [0, (), (3, -1), 2.5, (3, 2.0), None])
 def test_sizes_that_are_none_are_refused(shape):
     with pytest.raises(ValueError, match="normalized_shape is"):
         LayerNorm(shape)
 
 
 def test_an_input_of_another_width_is_refused():
-    with pytest.raises(ValueError, match=r"last axes must be \(4,\)"):
-        LayerNorm(4)(torch.zeros(2, 5))
+    for call in (lambda x: LayerNorm(4)(x), lambda x: layer_norm(x, (4,))):
+        with pytest.raises(ValueError, match=r"last axes must be \(4,\)"):
+            call(torch.zeros(2, 5))
+    with pytest.raises(ValueError, match="last axes must be"):
+        layer_norm(torch.zeros(2, 5), ())
+    for weight, bias in ((torch.ones(1), None), (None, torch.ones(5))):
+        with pytest.raises(ValueError, match=r"must have the shape \(4,\)"):
+            layer_norm(torch.zeros(2, 4), (4,), weight, bias)
+
+
+def test_no_sample_sees_another():
+    x, layer = torch.randn(3, 5, 8), LayerNorm(8)
+    assert_close(layer(x)[1, 2], layer(x[1, 2]))
+    assert_close(layer.train()(x), layer.eval()(x), rtol=0, atol=0)
+
+
+def test_integers_are_refused():
+    for call in (LayerNorm(4), lambda x: layer_norm(x, (4,))):
+        with pytest.raises(TypeError, match=r"x.float\(\)"):
+            call(torch.ones(2, 3, 4, dtype=torch.long))
+
+
+def test_shows_whether_it_learns_a_scale():
+    for learned in (True, False):
+        assert f"elementwise_affine={learned}" in repr(LayerNorm(6, elementwise_affine=learned))

@@ -48,3 +48,22 @@ def test_a_normalized_kernel_still_stretches_images():
 def test_a_layer_of_unknown_stretch_is_refused():
     with pytest.raises(TypeError, match="stretch of a Conv2d is not known"):
         lipschitz_bound(nn.Sequential(nn.Conv2d(1, 1, 3)))
+    with pytest.raises(TypeError, match="an nn.Sequential is needed"):
+        lipschitz_bound(nn.Linear(2, 2))
+
+
+def test_kernels_of_zeros_have_the_norm_zero_and_kernels_of_another_rank_are_refused():
+    assert conv_operator_norm(torch.zeros(2, 1, 3, 3), (5, 5)) == 0
+    with pytest.raises(ValueError, match="that of nn.Conv2d is needed"):
+        conv_operator_norm(torch.zeros(2, 1, 3), (5, 5))
+
+
+@pytest.mark.parametrize(
+    ("layer", "factor"),
+    [(nn.Sigmoid(), 0.25), *((f, 1.0) for f in (nn.ReLU(), nn.Tanh(), nn.Identity(), nn.Flatten()))],
+)
+def test_the_stretch_of_an_activation_is_its_steepest_slope(layer, factor):
+    x = torch.linspace(-5, 5, 1001)[:, None].requires_grad_()
+    (slope,) = torch.autograd.grad(layer(x).sum(), x)
+    assert abs(float(slope.max()) - factor) < 1e-6
+    assert lipschitz_bound(nn.Sequential(layer)) == factor

@@ -54,3 +54,16 @@ def test_a_share_out_of_range_is_refused(fraction):
 def test_an_input_of_another_width_is_refused():
     with pytest.raises(ValueError, match=r"last axes must be \(8,\)"):
         PartialRMSNorm(8)(torch.zeros(2, 5))
+    for form in (partial_rms_norm, partial_rms_norm_by_length):
+        for k in (0, 6):
+            with pytest.raises(ValueError, match=f"k is {k}"):
+                form(torch.zeros(2, 5), k)
+        assert_close(form(torch.full((1, 5), 2.0), 5), torch.ones(1, 5), rtol=1e-4, atol=0)
+    with pytest.raises(ValueError, match="width of at least 1"):
+        PartialRMSNorm(0)
+
+
+@pytest.mark.parametrize("form", [partial_rms_norm, partial_rms_norm_by_length])
+def test_half_precision_is_summed_in_float32(form):
+    x = (300 * torch.randn(4, 512)).half()  # squares overflow float16
+    assert_close(form(x, 64).float(), partial_rms_norm(x.float(), 64), rtol=2e-3, atol=2e-3)

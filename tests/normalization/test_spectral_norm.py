@@ -99,5 +99,26 @@ def test_what_cannot_be_normalized_is_refused():
         SpectralNorm(torch.zeros(3))
     with pytest.raises(ValueError, match="at least 1"):
         SpectralNorm(torch.randn(3, 3), 0)
+    for call in (SpectralNorm, spectral_norm, spectral_norm_power):
+        with pytest.raises(ValueError, match="dim is 2"):
+            call(torch.randn(3, 3), dim=2)
+        with pytest.raises(ValueError, match="two axes or more"):
+            call(torch.zeros(3))
+    with pytest.raises(ValueError, match="the weight is 0"):
+        SpectralNorm(torch.zeros(3, 3))
     with pytest.raises(ValueError, match="at least 1"):
         power_iteration(torch.eye(2), torch.ones(2), 0)
+
+
+def test_a_transposed_convolution_is_divided_along_its_outputs():
+    layer = nn.ConvTranspose2d(2, 4, 3)
+    weight = layer.weight.detach().clone()
+    add_spectral_norm(layer, n_power_iterations=200, dim=1)
+    layer(torch.zeros(1, 2, 4, 4))
+    assert_close(layer.weight, weight / torch.linalg.matrix_norm(weight.movedim(1, 0).flatten(1), 2))
+
+
+def test_another_parameter_than_the_weight_may_be_divided():
+    layer = add_spectral_norm(nn.LSTM(4, 3), "weight_hh_l0", n_power_iterations=100)
+    layer(torch.zeros(2, 1, 4))
+    assert_close(torch.linalg.matrix_norm(layer.weight_hh_l0, 2), torch.tensor(1.0))

@@ -102,3 +102,27 @@ def test_what_cannot_be_normalized_is_refused():
         initialize_from_batch(nn.Linear(4, 3), torch.zeros(2, 4))
     with pytest.raises(ValueError, match="needs a bias"):
         initialize_from_batch(add_weight_norm(nn.Linear(4, 3, bias=False)), torch.zeros(2, 4))
+    with pytest.raises(ValueError, match="along dim 0"):
+        initialize_from_batch(add_weight_norm(nn.Linear(4, 3), dim=1), torch.zeros(2, 4))
+    with pytest.raises(TypeError, match="layer is a ConvTranspose2d"):
+        initialize_from_batch(add_weight_norm(nn.ConvTranspose2d(3, 3, 3)), torch.zeros(2, 3, 4, 4))
+    with pytest.raises(ValueError, match="parametrized already"):
+        add_weight_norm(add_weight_norm(nn.Linear(4, 3)))
+    for form in (weight_norm, weight_norm_fused):
+        with pytest.raises(ValueError, match=r"one length for each slice is needed: \(3, 1\)"):
+            form(torch.ones(3, 4), torch.ones(4))
+        with pytest.raises(ValueError, match="dim is 2"):
+            form(torch.ones(3, 4), torch.ones(3, 1), 2)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_batch_that_says_nothing_leaves_the_layer_as_it_was(kind):
+    layer = add_weight_norm(LAYERS[kind]())
+    before = copy.deepcopy(layer.state_dict())
+    for x, message in (
+        (torch.ones(INPUTS[kind]), "inputs differ"),
+        (torch.randn(INPUTS[kind][1:]), "a batch is needed"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            initialize_from_batch(layer, x)
+    assert_close(layer.state_dict(), before, rtol=0, atol=0)

@@ -100,6 +100,9 @@ def a_layer(**options):
         (lambda: a_layer()(torch.randn(2, 5, 3), torch.tensor([5, 0])), "from 1 to T = 5"),
         (lambda: a_layer()(torch.randn(2, 5, 3), torch.tensor([5])), "give 2 integers"),
         (lambda: a_layer()(torch.randn(2, 5, 3), torch.tensor([5.0, 4.0])), "give 2 integers"),
+        (lambda: reverse_padded(torch.randn(2, 5, 3), torch.tensor([True, True])), "give 2 integers"),
+        (lambda: reverse_padded(torch.randn(2, 5, 3), torch.tensor([5, 6])), "from 1 to T = 5"),
+        (lambda: reverse_padded(torch.randn(2, 5), torch.tensor([5, 5])), r"\(B, T, C\)"),
         (
             lambda: Bidirectional(RNN(3, 4, batch_first=True), RNN(3, 5, batch_first=True), merge="sum")(
                 torch.randn(2, 5, 3)

@@ -56,6 +56,7 @@ def test_the_rank_of_the_projection_is_the_rank():
     assert torch.linalg.matrix_rank(before_softplus[0], rtol=1e-6) == 2
 
 
-def test_a_range_that_is_none_is_refused():
+@pytest.mark.parametrize("bounds", [(0.1, 0.01), (0.0, 0.1), (-0.1, 0.1)])
+def test_a_range_that_is_none_is_refused(bounds):
     with pytest.raises(ValueError, match="0 < dt_min <= dt_max"):
-        dt_bias(4, 0.1, 0.01)
+        dt_bias(4, *bounds)

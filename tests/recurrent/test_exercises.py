@@ -7,6 +7,7 @@ import torch
 
 import nnvocab
 from nnvocab.exercises import exercises
+from nnvocab.recurrent import discretize_zoh, reverse_padded
 
 RIGHT = {
     "two-steps": math.tanh(0.5 * math.tanh(1)),
@@ -14,6 +15,7 @@ RIGHT = {
     "shared-gradient": 12,
     "lstm-parameters": 2560,
     "cell-by-hand": [0.5, 0.0],
+    "gru-step": 0.5,
     "half-life": 0.993092,
     "reverse-padded": [3, 2, 1, 0, 0],
     "tcn-levels": 8,
@@ -41,7 +43,12 @@ MISTAKES = [
     ("cell-by-hand", [0.5, math.tanh(0.5)], "c is right"),
     ("cell-by-hand", [2.5, 0.0], "plus i times g"),
     ("cell-by-hand", 0.5, "shape"),
+    ("gru-step", -0.5, "other convention"),
+    ("gru-step", -1.0, "candidate"),
+    ("gru-step", 0.75, "what comes in"),
+    ("gru-step", -0.25, "what is kept"),
     ("half-life", 0.5, "one step"),
+    ("half-life", 0.5**100, "keeps 0.5 is asked"),
     ("half-life", 0.995, "equal share"),
     ("half-life", 1.0, "everything"),
     ("reverse-padded", [0, 0, 3, 2, 1], "steps of padding"),
@@ -70,6 +77,19 @@ MISTAKES = [
 def test_the_right_answer_is_right_and_says_why(name):
     verdict = nnvocab.check(f"recurrent/{name}", RIGHT[name])
     assert verdict and verdict.text.startswith("Right. ")
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("zoh", discretize_zoh(torch.tensor([[-1.0]]), torch.tensor([[1.0]]), math.log(2))),
+        ("reverse-padded", reverse_padded(torch.tensor([1, 2, 3, 0, 0]).view(1, 5, 1), torch.tensor([3]))),
+        ("cell-by-hand", (torch.tensor([0.5]), torch.tensor([0.0]))),
+        ("two-steps", torch.tensor([[0.5 * math.tanh(1)]]).tanh()),
+    ],
+)
+def test_what_the_functions_of_the_page_return_is_taken_as_it_is(name, answer):
+    assert nnvocab.check(f"recurrent/{name}", answer)
 
 
 @pytest.mark.parametrize(("name", "answer", "hint"), MISTAKES)

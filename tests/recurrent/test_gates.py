@@ -82,6 +82,11 @@ def test_a_closed_output_gate_hides_what_an_open_one_shows_later():
     assert_close(run.h[:, 2], torch.ones(1, 4).tanh())
 
 
+def test_another_layer_has_no_such_gates():
+    with pytest.raises(TypeError, match="lstm is a GRU"):
+        lstm_gates(nn.GRU(3, 4), torch.randn(5, 2, 3))
+
+
 @pytest.mark.parametrize(
     ("lstm", "shape", "options", "message"),
     [

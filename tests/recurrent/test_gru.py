@@ -105,6 +105,7 @@ def test_step_by_step_is_the_whole_sequence(reset_after):
     ("call", "message"),
     [
         (lambda: GRU(3, 0), "hidden_size is 0"),
+        (lambda: gru_layer(torch.zeros(1, 0, 3), *[torch.zeros(1, 3)] * 3), "at least one step"),
         (lambda: GRU(3, 4)(torch.randn(5, 2, 4)), "input_size 3"),
         (lambda: GRU(3, 4)(torch.randn(5, 2, 3), torch.zeros(2, 2, 4)), "state has shape"),
         (lambda: GRU(3, 4)(torch.randn(0, 2, 3)), "at least one step"),

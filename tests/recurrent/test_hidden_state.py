@@ -45,12 +45,18 @@ def test_states_that_were_returned_do_not_change_later():
     assert_close(states[1], layer(x[:, :2])[1])
 
 
+def test_a_sequence_without_a_batch_is_refused():
+    with pytest.raises(ValueError, match=r"shape \(5, 3\)"):
+        hidden_states(nn.RNN(3, 4, batch_first=True), torch.randn(5, 3))
+
+
 @pytest.mark.parametrize(
     ("layer", "T", "replace", "message"),
     [
         (RNN(3, 4), 5, {}, "batch_first=True"),
         (RNN(3, 4, batch_first=True), 5, {5: None}, "steps 0 to 4"),
         (RNN(3, 4, batch_first=True), 0, {}, "at least one step"),
+        (nn.RNN(3, 4, batch_first=True, bidirectional=True), 5, {}, "bidirectional"),
         (RNN(3, 4, batch_first=True), 5, {2: torch.zeros(1, 9, 4)}, "state has shape"),
     ],
 )

@@ -66,12 +66,14 @@ def test_the_total_gradient_of_an_lstm_can_grow():
 
 
 def test_the_product_of_jacobians_is_autograds_derivative_of_an_rnn():
-    rnn, x = nn.RNN(2, 3, batch_first=True).double(), torch.randn(1, 5, 2, dtype=torch.float64)
-    h0 = torch.randn(1, 1, 3, dtype=torch.float64)
+    rnn, x = nn.RNN(2, 3, batch_first=True).double(), torch.randn(2, 5, 2, dtype=torch.float64)
+    h0 = torch.randn(1, 2, 3, dtype=torch.float64)
     found = hidden_state_gradient(rnn(x, h0)[0], rnn.weight_hh_l0)
-    expected = torch.autograd.functional.jacobian(lambda h: rnn(x, h[None, None])[1][0, 0], h0[0, 0])
-    assert_close(found[0, 0], expected)
-    assert_close(found[0, -1], torch.eye(3, dtype=torch.float64))
+    assert found.shape == (2, 6, 3, 3)
+    for b in range(2):
+        expected = torch.autograd.functional.jacobian(lambda h, b=b: rnn(x[[b]], h[None, None])[1][0, 0], h0[0, b])
+        assert_close(found[b, 0], expected)
+        assert_close(found[b, -1], torch.eye(3, dtype=torch.float64))
 
 
 def test_gradients_of_a_plain_network_vanish_with_distance():
@@ -81,14 +83,29 @@ def test_gradients_of_a_plain_network_vanish_with_distance():
 
 
 def test_gradient_over_time_is_a_finite_difference():
-    rnn, x = nn.GRU(1, 3, batch_first=True).double(), torch.randn(1, 4, 1, dtype=torch.float64)
-    for t in range(4):
-        moved = x.clone()
-        moved[0, t] += 1e-6
-        slope = (rnn(moved)[0][0, -1].sum() - rnn(x)[0][0, -1].sum()) / 1e-6
-        assert_close(gradient_over_time(rnn, x)[0, t], slope.abs(), rtol=1e-4, atol=1e-8)
+    rnn, x = nn.GRU(1, 3, batch_first=True).double(), torch.randn(2, 4, 1, dtype=torch.float64)
+    for b in range(2):
+        for t in range(4):
+            moved = x.clone()
+            moved[b, t] += 1e-6
+            slope = (rnn(moved)[0][b, -1].sum() - rnn(x)[0][b, -1].sum()) / 1e-6
+            assert_close(gradient_over_time(rnn, x)[b, t], slope.abs(), rtol=1e-4, atol=1e-8)
 
 
 def test_a_layer_with_time_first_is_refused():
     with pytest.raises(ValueError, match="batch_first=True"):
         gradient_over_time(nn.RNN(2, 3), torch.randn(1, 4, 2))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: gradient_over_time(nn.RNN(2, 3, batch_first=True), torch.randn(4, 2)),
+        lambda: cell_state_gradient(torch.rand(4, 3)),
+        lambda: cell_state_gradient(torch.rand(1, 0, 3)),
+        lambda: hidden_state_gradient(torch.rand(1, 4, 3), torch.rand(3, 2)),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(call):
+    with pytest.raises(ValueError, match="has shape"):
+        call()

@@ -93,6 +93,8 @@ def test_forget_bias_makes_the_gate_that_it_says(make):
         total = getattr(lstm, f"bias_ih_l{layer}") + getattr(lstm, f"bias_hh_l{layer}")
         assert_close(total[4:8], torch.ones(4))
     assert LSTM(3, 4).set_forget_bias(2.0).bias_ih_l0[4:8].eq(2.0).all()
+    inside = set_forget_bias(nn.Sequential(nn.LSTMCell(3, 4), nn.Linear(4, 2)), 3.0)[0]
+    assert_close((inside.bias_ih + inside.bias_hh)[4:8], torch.full((4,), 3.0))
 
 
 def test_it_has_four_blocks_of_weights_where_an_rnn_has_one():
@@ -121,6 +123,8 @@ def test_no_dropout_between_layers_when_evaluating():
     [
         (lambda: LSTM(3, 4, proj_size=4), ValueError, "below hidden_size 4"),
         (lambda: LSTM(3, 4, bias=False).set_forget_bias(1.0), ValueError, "bias=True"),
+        (lambda: set_forget_bias(nn.GRU(3, 4), 1.0), ValueError, "has 12 rows, but an LSTM of hidden_size 4 has 16"),
+        (lambda: lstm_layer(torch.zeros(1, 0, 3), *layer_inputs()[1:]), ValueError, "at least one step"),
         (lambda: LSTM(3, 4)(torch.randn(5, 2, 3), torch.zeros(1, 2, 4)), TypeError, r"pair \(h, c\)"),
         (
             lambda: LSTM(3, 4)(torch.randn(5, 2, 3), (torch.zeros(1, 2, 4), torch.zeros(1, 2, 3))),

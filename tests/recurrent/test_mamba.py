@@ -80,6 +80,12 @@ def test_it_goes_on_from_a_state(cut):
     assert_close(torch.cat([first, second], 1), layer(x))
 
 
+def test_a_state_may_be_a_plain_pair():
+    layer, x = Mamba(4), torch.randn(2, 3, 4)
+    state = layer.scan(x)[1]
+    assert_close(layer.scan(x, tuple(state)), layer.scan(x, state))
+
+
 def test_the_layer_by_the_plain_scan_has_the_same_gradients():
     layer, x = Mamba(4, 3).double(), torch.randn(2, 37, 4, dtype=torch.float64)
 

@@ -73,9 +73,24 @@ def test_two_blocks_have_about_the_parameters_of_a_transformer_block():
     [
         (lambda: MambaLM(10, 8)(torch.zeros(5, dtype=torch.long)), r"\(B, T\)"),
         (lambda: MambaLM(10, 8)(torch.zeros(1, 0, dtype=torch.long)), "at least one token"),
-        (lambda: MambaBlock(4)(torch.randn(2, 3, 5)), r"\(B, T, 4\)|shape"),
+        (lambda: MambaLM(10, 8).step(torch.zeros(1, 1, dtype=torch.long)), r"\(B,\)"),
+        (lambda: MambaLM(0, 8), "vocab_size 0"),
+        (lambda: MambaLM(10, 8, num_layers=0), "num_layers 0"),
+        (lambda: MambaLM(10, 8).scan(torch.zeros(1, 2, dtype=torch.long), []), "0 states"),
+        (lambda: MambaLM(10, 8).generate(torch.zeros(1, 2, dtype=torch.long), -1), "steps is -1"),
+        (lambda: MambaLM(10, 8).generate(torch.zeros(1, 2, dtype=torch.long), 1, temperature=-1.0), "temperature -1.0"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, message):
-    with pytest.raises((ValueError, RuntimeError), match=message):
+    with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_tokens_that_are_no_integers_are_refused():
+    with pytest.raises(TypeError, match=r"tokens\.long\(\)"):
+        MambaLM(10, 8)(torch.zeros(1, 3))
+
+
+def test_a_width_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"\(B, T, 4\)"):
+        MambaBlock(4)(torch.randn(2, 3, 5))

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from nnvocab.recurrent import RNN, rnn_layer, rnn_layer_fused
+from nnvocab.recurrent import RNN, rnn_cell, rnn_layer, rnn_layer_fused
 from nnvocab.recurrent.rnn import one_step
 from nnvocab.recurrent.stack import run_stack, weights_of
 
@@ -111,6 +111,9 @@ def test_a_row_of_the_batch_does_not_see_the_others():
         (lambda: RNN(3, 4, num_layers=0), "num_layers is 0"),
         (lambda: RNN(3, 4, nonlinearity="gelu"), "must be 'tanh' or 'relu'"),
         (lambda: RNN(3, 4, dropout=1.5), "dropout is 1.5"),
+        (lambda: rnn_cell(*[torch.zeros(1, 1)] * 4, nonlinearity="gelu"), "is 'gelu'"),
+        (lambda: rnn_layer_fused(torch.zeros(1, 1, 1), *[torch.zeros(1, 1)] * 3, nonlinearity="gelu"), "is 'gelu'"),
+        (lambda: rnn_layer(torch.zeros(1, 0, 1), *[torch.zeros(1, 1)] * 3), "at least one step"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(make, message):

@@ -129,7 +129,12 @@ def test_channels_mix_in_the_gated_unit_only():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: S4(0), "d_model is 0"),
         (lambda: S4(3, 5), "even"),
+        (lambda: diagonal_start(5), "even"),
+        (lambda: diagonal_start(4, "random"), "'random'"),
+        (lambda: discretize_diagonal(torch.zeros(1, 1) + 0j, torch.ones(1), "euler"), "'euler'"),
+        (lambda: S4(3, 4).step(torch.randn(2, 1, 3)), "one step"),
         (lambda: S4(3, dt_min=0.2, dt_max=0.1), "dt_min"),
         (lambda: S4(3, init="random"), "'random'"),
         (lambda: S4(3, method="euler"), "'euler'"),

@@ -62,6 +62,8 @@ def test_the_task_asks_for_the_value_beside_the_key():
         (lambda: mixer_costs(0, 4), "must be positive"),
         (lambda: associative_recall(1, 9, 8, 4), "8 different keys"),
         (lambda: associative_recall(1, 0, 8, 4), "1 to 8"),
+        (lambda: associative_recall(0, 2, 8, 4), "batch 0"),
+        (lambda: associative_recall(1, 2, 8, 0), "num_values 0"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, message):

@@ -126,6 +126,9 @@ def test_the_convolution_does_not_wrap_around():
     ("call", "message"),
     [
         (lambda: StateSpace(0, 1), "must be positive"),
+        (lambda: hippo_legs(0), "d_state is 0"),
+        (lambda: discretize_zoh(torch.zeros(2, 3), torch.zeros(2, 1), 0.1), "A has shape"),
+        (lambda: discretize_bilinear(torch.zeros(2, 2), torch.zeros(3, 1), 0.1), "and B"),
         (lambda: StateSpace(1, 1, delta=0.0), "must be positive"),
         (lambda: StateSpace(1, 1, method="euler"), "'euler'"),
         (lambda: StateSpace(1, 1, mode="fft"), "'fft'"),

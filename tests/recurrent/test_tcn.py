@@ -98,6 +98,14 @@ def test_is_the_peer_with_the_same_weights():
     [
         (lambda: TCN(2, ()), "must name a level"),
         (lambda: TCN(2, (3,), 0), "at least 1"),
+        (lambda: TCN(0, (3,)), "in_channels 0"),
+        (lambda: TCN(2, (3, 0)), "each width"),
+        (lambda: TCN(2, (3,), dropout=1.5), "dropout is 1.5"),
+        (lambda: receptive_field(0, 4), "kernel_size 0"),
+        (
+            lambda: TCN(2, (3,)).stream(torch.randn(1, 2, 5), TCN(2, (3,)).stream(torch.randn(3, 2, 5))[1]),
+            "another batch",
+        ),
         (lambda: TCN(2, (3,))(torch.randn(1, 5, 3)), r"transpose\(1, 2\)"),
         (lambda: TCN(2, (3,))(torch.randn(1, 2, 0)), "at least one step"),
         (lambda: TCN(2, (3,)).stream(torch.randn(1, 2, 5), []), "0 levels"),
@@ -106,3 +114,8 @@ def test_is_the_peer_with_the_same_weights():
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_one_number_for_the_channels_is_refused_with_what_to_give():
+    with pytest.raises(TypeError, match=r"\(16,\) \* 3"):
+        TCN(2, 16)

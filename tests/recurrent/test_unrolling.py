@@ -83,8 +83,21 @@ def test_a_window_learns_nothing_from_a_later_one():
 
 
 @pytest.mark.parametrize(
-    ("layer", "steps", "message"), [(RNN(3, 4, batch_first=True), 0, "at least 1 step"), (RNN(3, 4), 2, "batch_first")]
+    ("layer", "steps", "message"),
+    [
+        (RNN(3, 4, batch_first=True), 0, "at least 1 step"),
+        (RNN(3, 4), 2, "batch_first"),
+        (RNN(3, 4, batch_first=True, bidirectional=True), 2, "bidirectional"),
+    ],
 )
 def test_what_does_not_fit_is_refused(layer, steps, message):
     with pytest.raises(ValueError, match=message):
         truncated_bptt(layer, torch.randn(1, 4, 3), lambda y, _: y.sum(), steps=steps)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (1, 0, 3)])
+def test_what_is_no_batch_of_sequences_is_refused(shape):
+    with pytest.raises(ValueError, match="x has shape"):
+        truncated_bptt(RNN(3, 4, batch_first=True), torch.randn(shape), lambda y, _: y.sum(), steps=2)
+    with pytest.raises(ValueError, match="x has shape"):
+        unroll(torch.randn(shape), torch.zeros(1, 4), torch.zeros(4, 3), torch.zeros(4, 4))

@@ -61,6 +61,11 @@ def test_a_cube_that_does_not_exist_is_refused(number):
         cube_neighbours(number)
 
 
+def test_couplings_that_are_not_three_are_refused():
+    with pytest.raises(ValueError, match="three weights"):
+        propagate(torch.zeros(27, 1), torch.zeros(2))
+
+
 def test_an_update_for_no_cube_number_of_cubes_is_refused():
     with pytest.raises(ValueError, match="26 rows"):
         propagate(torch.zeros(26, 2), torch.zeros(3))

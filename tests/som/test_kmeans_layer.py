@@ -100,6 +100,25 @@ def test_dead_centres_are_found_and_moved_to_where_the_others_are_far():
     assert layer.revive(x).tolist() == []
 
 
+def test_a_dead_centre_has_nowhere_to_go_where_every_input_lies_on_a_centre():
+    layer = KMeansLayer(2, 2)
+    layer.centres.data = torch.tensor([[1.0, 1.0], [5.0, 5.0]])
+    with pytest.raises(ValueError, match="no place"):
+        layer.revive(torch.ones(4, 2))
+
+
+@pytest.mark.parametrize("shift", [0.0, 2000.0])
+@pytest.mark.parametrize("distance", ["squared", "euclidean", "manhattan", "cosine"])
+def test_symbols_are_the_numbers_of_the_least_distances(distance, shift):
+    layer, x = KMeansLayer(6, 3, distance=distance), torch.randn(4, 50, 3) + shift
+    layer.centres.data += shift
+    found = layer.symbols(x)
+    assert found.shape == (4, 50)
+    apart = layer.distances(x)
+    assert_close(apart.gather(-1, found[..., None])[..., 0], apart.amin(-1))
+    assert_close(layer.usage(x), torch.bincount(found.flatten(), minlength=6) / 200)
+
+
 def test_probabilities_do_not_tell_how_far_a_point_is_and_the_score_does():
     layer = KMeansLayer(2, 2)
     layer.centres.data = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
@@ -120,6 +139,12 @@ def test_probabilities_do_not_tell_how_far_a_point_is_and_the_score_does():
         (lambda: KMeansLayer(2, 2).init_centres(torch.zeros(0, 2)), "empty"),
         (lambda: KMeansLayer(2, 2).init_centres(torch.full((4, 2), torch.nan)), "NaN or infinity"),
         (lambda: KMeansLayer(3, 2).init_centres(torch.ones(9, 2)), "only 1 distinct"),
+        (lambda: kmeans_plus_plus(torch.zeros(0, 2), 1), "empty"),
+        (lambda: kmeans_plus_plus(torch.zeros(4), 1), r"\(B, D\)"),
+        (lambda: kmeans_plus_plus(torch.rand(4, 2), 0), "num_clusters is 0"),
+        (lambda: KMeansLayer(2, 2).init_centres(torch.full((4, 2), torch.inf), "sample"), "NaN or infinity"),
+        (lambda: KMeansLayer(2, 2).revive(torch.rand(9, 2), 1.0), "give a smaller share"),
+        (lambda: KMeansLayer(2, 2).revive(torch.zeros(0, 2)), "empty"),
         (lambda: KMeansLayer(3, 2).init_centres(torch.ones(2, 2), "sample"), "2 points"),
         (lambda: KMeansLayer(3, 2).init_centres(torch.ones(2, 2), "zeros"), "method is 'zeros'"),
     ],

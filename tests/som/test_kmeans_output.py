@@ -83,6 +83,12 @@ def test_at_a_low_temperature_the_soft_reconstruction_is_the_nearest_centre():
     assert_close(soft(z), hard(z))
 
 
+@pytest.mark.parametrize("shapes", [((1, 2), (3, 2), (1, 4)), ((1, 2), (3, 1), (1, 3)), ((2, 2), (3, 2), (1, 3))])
+def test_shapes_that_do_not_fit_each_other_are_refused(shapes):
+    with pytest.raises(ValueError, match="are needed"):
+        kmeans_output(*(torch.zeros(s) for s in shapes))
+
+
 def test_an_output_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="mode is 'nearest'"):
         kmeans_output(torch.zeros(1, 2), torch.zeros(3, 2), torch.zeros(1, 3), "nearest")

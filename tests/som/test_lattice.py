@@ -61,3 +61,9 @@ def test_hexagonal_lattice_is_the_one_of_minisom_but_for_the_order_of_its_axes()
 def test_a_lattice_that_does_not_exist_is_refused(shape, topology, message):
     with pytest.raises(ValueError, match=message):
         lattice_shape(shape, topology)
+
+
+@pytest.mark.parametrize("shape", [(3.5, 2), 4.0, "33"])
+def test_a_shape_that_is_not_whole_is_refused(shape):
+    with pytest.raises(TypeError, match="whole number"):
+        lattice_shape(shape)

@@ -96,6 +96,11 @@ def test_inputs_that_do_not_fit_are_refused(x, error, message):
         quantization_error(x, torch.zeros(6, 3))
 
 
+def test_places_that_are_not_one_for_each_unit_are_refused():
+    with pytest.raises(ValueError, match="4 places are needed"):
+        topographic_error(torch.zeros(1, 2), torch.rand(4, 2), lattice_positions(3))
+
+
 def test_topographic_error_of_a_single_unit_is_refused():
     with pytest.raises(ValueError, match="two or more"):
         topographic_error(torch.zeros(1, 2), torch.zeros(1, 2), torch.zeros(1, 2))

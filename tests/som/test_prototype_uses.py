@@ -28,6 +28,11 @@ def test_a_centre_on_an_input_has_no_gap():
     assert found.gap.tolist() == [0, 0]
 
 
+def test_one_input_without_its_batch_is_refused():
+    with pytest.raises(ValueError, match=r"z\[None\]"):
+        read_prototypes(torch.zeros(2), torch.zeros(3, 2))
+
+
 def test_no_inputs_are_refused():
     with pytest.raises(ValueError, match="z is empty"):
         read_prototypes(torch.zeros(0, 2), torch.zeros(3, 2))

@@ -77,3 +77,9 @@ def test_the_tree_of_known_centres_is_read_off():
 def test_what_makes_no_sense_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
         RecursiveKMeans(3, **given)
+
+
+def test_one_number_of_clusters_is_refused_and_a_list_is_taken():
+    with pytest.raises(TypeError, match=r"give e.g. \(8, 2\)"):
+        RecursiveKMeans(3, 8)
+    assert [layer.temperature for layer in RecursiveKMeans(3, [4, 2], temperature=[0.5, 0.7]).levels] == [0.5, 0.7]

@@ -7,7 +7,7 @@ from minisom import MiniSom
 from torch.testing import assert_close
 
 from nnvocab.som.lattice import lattice_distance, lattice_positions
-from nnvocab.som.schedule import DECAYS, decay, gaussian_spread, neighbourhood
+from nnvocab.som.schedule import DECAYS, decay, first_and_last, gaussian_spread, neighbourhood
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "mexican_hat"])
@@ -76,3 +76,23 @@ def test_radius_zero_is_refused():
 def test_decays_that_make_no_sense_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
         decay(*given)
+
+
+@pytest.mark.parametrize(
+    ("values", "shape", "radius", "message"),
+    [
+        (torch.zeros(5, 1), (2, 3), 1.0, "6 rows"),
+        (torch.zeros(6), (2, 3), 1.0, "6 rows"),
+        (torch.zeros(6, 1), (2, 3), -1.0, "0 or more"),
+        (torch.zeros(6, 1), (2, 3), (1.0,), "2 axes"),
+    ],
+)
+def test_a_spread_that_does_not_fit_is_refused(values, shape, radius, message):
+    with pytest.raises(ValueError, match=message):
+        gaussian_spread(values, shape, radius)
+
+
+@pytest.mark.parametrize("given", [0.5, (0.5,), None])
+def test_one_number_is_no_pair(given):
+    with pytest.raises(TypeError, match="must be a pair"):
+        first_and_last("rate", given)

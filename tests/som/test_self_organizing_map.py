@@ -179,6 +179,31 @@ def test_forward_gives_the_distance_and_the_place_of_the_winner():
     assert distance.item() == pytest.approx(0.001 * 3**0.5, rel=1e-2)
 
 
+@pytest.mark.parametrize("given", [{"rate": 0.5}, {"radius": 2.0}])
+def test_one_number_for_what_decays_is_refused(given):
+    with pytest.raises(TypeError, match="must be a pair"):
+        SOM((3, 3), 2).fit_online(torch.rand(4, 2), 3, **given)
+
+
+@pytest.mark.parametrize("topology", ["rectangular", "hexagonal"])
+def test_a_map_of_data_far_from_the_origin_is_the_map_of_the_same_data_near_it(topology):
+    x = torch.rand(400, 2, generator=torch.Generator().manual_seed(0))
+    near, far = SOM((5, 5), 2, topology=topology), SOM((5, 5), 2, topology=topology)
+    for som, shift in ((near, 0.0), (far, 4096.0)):
+        som.init_weights(x + shift)
+        som.fit_batch(x + shift, 8)
+    assert_close(far.weight - 4096.0, near.weight, rtol=0, atol=0.02)
+    assert far.quantization_error(x + 4096.0) < 1.05 * near.quantization_error(x)
+
+
+def test_training_that_is_refused_leaves_the_map_as_it_was():
+    som, x = SOM((3, 3), 2), torch.rand(9, 2)
+    before = som.weight.clone()
+    with pytest.raises(ValueError, match="cosine"):
+        som.fit_batch(x, 3, schedule="cosine")
+    assert torch.equal(som.weight, before)
+
+
 def test_each_input_has_exactly_one_winner():
     som = SOM((4, 5), 3)
     assert som(torch.rand(9, 3))[1].shape == (9, 2)
@@ -206,6 +231,10 @@ def test_a_row_that_is_not_finite_is_refused_in_training():
         (lambda: SOM((3, 3), 2).init_weights(torch.rand(4, 2), "zeros"), "method is 'zeros'"),
         (lambda: SOM((3, 3), 1).init_weights(torch.rand(4, 1)), "there are 1"),
         (lambda: SOM((3, 3), 2).fit_online(torch.rand(4, 2), 3, schedule="cosine"), "decay is 'cosine'"),
+        (lambda: SOM((3, 3), 2).fit_online(torch.rand(4, 2), 0), "steps is 0"),
+        (lambda: SOM((3, 3), 2).fit_batch(torch.rand(4, 2), 0), "epochs is 0"),
+        (lambda: SOM((3, 3), 2).step(torch.rand(9, 2), 0.5, 1.0), "one input of shape"),
+        (lambda: som_step(torch.rand(9, 2), torch.rand(9, 2), torch.rand(9, 2), 0.5, 1.0), "one input of shape"),
     ],
 )
 def test_what_makes_no_sense_is_refused(make, message):

@@ -90,7 +90,40 @@ def test_choices_that_make_no_sense_are_refused(form, given, message):
         form(torch.zeros(1, 2), torch.zeros(3, 2), *given)
 
 
+@pytest.mark.parametrize("shift", [2000.0, 1e5])
+def test_fused_form_agrees_far_from_the_origin(shift):
+    """In float32 the squares of such numbers have no digits left for the differences."""
+    z, centres = torch.randn(200, 3), torch.randn(4, 3)
+    z, centres = (z + shift).requires_grad_(), (centres + shift).requires_grad_()
+    weights = torch.randn(200, 4)
+    plain, fused = (f(z, centres) for f in (soft_assignment, soft_assignment_fused))
+    assert_close(fused, plain, rtol=1e-3, atol=1e-4)
+    gradients = [torch.autograd.grad((y * weights).sum(), (z, centres)) for y in (plain, fused)]
+    assert_close(*gradients, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("form", [soft_assignment, soft_assignment_fused])
-def test_widths_that_differ_are_refused(form):
-    with pytest.raises(ValueError, match="width 2, but the centres have 3"):
-        form(torch.zeros(1, 2), torch.zeros(4, 3))
+def test_no_points_have_no_shares(form):
+    assert form(torch.zeros(2, 0, 3), torch.zeros(4, 3)).shape == (2, 0, 4)
+
+
+@pytest.mark.parametrize("form", [soft_assignment, soft_assignment_fused])
+@pytest.mark.parametrize(
+    ("z", "centres", "message"),
+    [
+        (torch.zeros(1, 2), torch.zeros(4, 3), "width 2, but the centres have 3"),
+        (torch.tensor(1.0), torch.zeros(4, 3), "z is one number"),
+        (torch.zeros(1, 3), torch.zeros(3), r"\(K, D\)"),
+        (torch.zeros(1, 3), torch.zeros(0, 3), "at least one centre"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(form, z, centres, message):
+    with pytest.raises(ValueError, match=message):
+        form(z, centres)
+
+
+def test_cosine_distance_minds_no_length_and_of_nothing_it_is_one():
+    z, centres = points()
+    apart = centre_distance(z, centres, "cosine")
+    assert_close(centre_distance(1e-4 * z, 1e-4 * centres, "cosine"), apart)
+    assert_close(centre_distance(torch.zeros_like(z), centres, "cosine"), torch.ones_like(apart))

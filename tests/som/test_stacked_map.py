@@ -100,6 +100,12 @@ def test_one_online_step_is_the_three_lines_written_out():
         assert_close(som.weight, before + 0.3 * h[:, None] * (x - before))
 
 
+@pytest.mark.parametrize("given", [{"radius": 1.0}, {"learning_rate": 0.5}])
+def test_one_number_for_what_decays_is_refused(given):
+    with pytest.raises(TypeError, match="must be a pair"):
+        small().fit(torch.rand(3, 4, dtype=torch.float64), **given)
+
+
 def test_a_learning_rate_below_one_goes_part_of_the_way():
     x = torch.rand(60, 4, dtype=torch.float64)
     full, half = small(), small()
@@ -152,6 +158,11 @@ def test_the_picture_of_an_activation_marks_the_cube_and_the_unit():
     [
         (lambda: Stacked3DSOM(0, 3, 4), "cube_size is 0"),
         (lambda: Stacked3DSOM(2, 3, 4, lattice="6d"), "lattice is '6d'"),
+        (lambda: Stacked3DSOM(2, 3, 4, coupling=(0.5, 0.25)), "three couplings"),
+        (lambda: Stacked3DSOM(2, 3, 4, coupling=(0.5, 0.25, -0.1)), "below 0"),
+        (lambda: Stacked3DSOM(2, 3, 4, cube_weight=-1.0), "below 0"),
+        (lambda: small().fit(torch.rand(3, 4, dtype=torch.float64), 0), "steps is 0"),
+        (lambda: small().step(torch.rand(2, 4, dtype=torch.float64)), "one input"),
         (lambda: small().fit(torch.rand(3, 5, dtype=torch.float64)), "as wide as the map"),
         (lambda: small().fit(torch.rand(0, 4, dtype=torch.float64)), "empty"),
         (lambda: small().step(torch.full((4,), torch.inf, dtype=torch.float64)), "NaN or infinity"),

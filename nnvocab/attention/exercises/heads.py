@@ -102,9 +102,10 @@ def mha_weights(answer: Any) -> str | None:
 
 @exercise("attention/dead-head", why="Another head does the same work: without one of them the other still does.")
 def dead_head(answer: Any) -> str | None:
-    if str(answer).strip().lower() in {"c", "(c)"}:
+    letter = str(answer).lower().lstrip("( ")[:1]
+    if letter == "c":
         return None
-    if str(answer).strip().lower() in {"a", "(a)"}:
+    if letter == "a":
         return "its output would be zero then, and its column in the figure as well; is that the only way to loss 0?"
     return "think of two heads that do the same: what happens when one goes, and when both go?"
 

@@ -41,7 +41,7 @@ def flash_double(answer: Any) -> str | None:
 
 @exercise("attention/window-count", why="Three on each side and the position itself; causal, it and the two before it.")
 def window_count(answer: Any) -> str | None:
-    given = tuple(int(n) for n in answer)
+    given = tuple(float(n) for n in answer)
     if given == (7, 3):
         return None
     if given[0] == 6:
@@ -100,6 +100,22 @@ def bigbird_row(answer: Any) -> str | None:
             6 * 64: "the window has blocks on both sides, and the own one.",
         },
         "count the blocks: window, global, drawn; then the tokens in them.",
+    )
+
+
+@exercise("attention/fixed-row", why="Of its own row 12 and 13, and of the rows before their last cells: 3, 7 and 11.")
+def fixed_row(answer: Any) -> str | None:
+    return number(
+        answer,
+        5,
+        {
+            4: "the position sees itself too.",
+            2: "that is its own row; what of the rows before?",
+            3: "those are the summary cells; what of its own row?",
+            7: "in its own row it looks back only; or was that the strided rule?",
+            14: "that is all of the past.",
+        },
+        "write the positions in rows of 4 and mark 13: which of its own row, and which cell of each row before, is seen?",
     )
 
 
@@ -162,7 +178,7 @@ def axial_scores(answer: Any) -> str | None:
 
 @exercise("attention/perceiver-double", why="Reading is M by S, so it doubles; the latents among themselves stay.")
 def perceiver_double(answer: Any) -> str | None:
-    given = tuple(int(n) for n in answer)
+    given = tuple(float(n) for n in answer)
     if given == (2, 1):
         return None
     if given == (1, 1):

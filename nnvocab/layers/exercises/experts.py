@@ -79,6 +79,7 @@ def moe_active(answer: Any) -> str | None:
         chosen * expert + shared,
         {
             experts * expert + shared: "that is what is stored; a token visits two experts.",
+            1e6 * (chosen * expert + shared): "the question is how many millions.",
             chosen * expert: "attention and embeddings work for every token, too.",
             (experts * expert + shared) / 8: "only the experts are left out, not what all tokens share.",
         },

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from nnvocab.exercises import exercise, number
 
 
@@ -78,7 +80,7 @@ def prefix_count(answer: Any) -> str | None:
 
 @exercise("layers/prompt-labels", why="Nothing is to be predicted at the two places of the prompt, which come first.")
 def prompt_labels(answer: Any) -> str | None:
-    given = [int(n) for n in answer]
+    given = [int(n) for n in np.ravel(answer)]  # a list, a tensor or a batch of one
     if given == [-100, -100, 5, 6, 7]:
         return None
     if given == [5, 6, 7, -100, -100]:

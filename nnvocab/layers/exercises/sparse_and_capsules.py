@@ -39,6 +39,7 @@ def ticket_rounds(answer: Any) -> str | None:
         100 * (1 - keep**4),
         {
             100 * keep**4: "that is the share that is left.",
+            1 - keep**4: "that is the share; per cent are hundredths.",
             100 * 4 * (1 - keep): "the rounds do not add up: each takes 40 % of what is left, not of all.",
             100 * (1 - keep): "that is one round.",
         },
