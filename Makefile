@@ -59,7 +59,7 @@ bench-site: $(READY) book
 animations: $(READY)
 	$(BIN)/python assets/animations/render.py $(SCENE)
 
-# make new-entry CHAPTER=attention CONCEPT=sliding_window NAME="Sliding-window attention"
+# make new-entry CHAPTER=activation CONCEPT=squareplus NAME="Squareplus"
 new-entry: $(READY)
 	$(BIN)/python scripts/new_entry.py "$(CHAPTER)" "$(CONCEPT)" "$(NAME)"
 

@@ -362,7 +362,9 @@ class Activation(Scene):
                 *[Line(p, q, color=COLOUR["weight"], stroke_width=5) for p, q in zip(at[:-1], at[1:], strict=True)]
             )
             zeros = int((y.abs() < 1e-6).sum())
-            text = f"{name}: mean {float(y.mean()):.2f}, from {float(y.min()):.2f} to {float(y.max()):.2f}, zeros: {zeros}"
+            text = (
+                f"{name}: mean {float(y.mean()):.2f}, from {float(y.min()):.2f} to {float(y.max()):.2f}, zeros: {zeros}"
+            )
             says = words(text.replace("-", "−").replace("−0.00", "0.00"), 22).to_edge(DOWN)
             self.remove(title)
             title = words(f"y = {name}(x)").to_edge(UP)

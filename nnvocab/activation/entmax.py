@@ -96,6 +96,8 @@ def entmax_bisect(x: Tensor, alpha: float | Tensor, dim: int = -1) -> Tensor:
         x: any. alpha: a number, or a tensor that broadcasts to x with length 1 along ``dim``. Returns the shape of x.
     """
     check_scores(x, dim)
+    if not isinstance(alpha, Tensor) and not alpha > 1:
+        raise ValueError(f"alpha is {alpha}, but must be above 1: for 1 take the softmax")
     epsilon = (alpha.to(x.dtype) if isinstance(alpha, Tensor) else x.new_tensor(float(alpha))) - 1
     z = (x - x.amax(dim, keepdim=True).detach()).movedim(dim, -1)
     epsilon = epsilon.movedim(dim, -1) if epsilon.dim() == x.dim() else epsilon
@@ -114,6 +116,7 @@ class _Entmax(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, alpha: Tensor | None, number: float) -> Tensor:
+        given, x = x.dtype, x.to(torch.promote_types(x.dtype, torch.float32))  # sums of bfloat16 are too coarse
         z = x - x.amax(-1, keepdim=True)
         if alpha is None and number == 1.5:
             kept = z.div_(2).sub_(_root15(z)).clamp_(min=0)  # p^(2 - 1.5) is all that the way back needs
@@ -124,12 +127,13 @@ class _Entmax(torch.autograd.Function):
             kept = p = p / p.sum(-1, keepdim=True)
         ctx.number = number
         ctx.save_for_backward(kept, alpha)
-        return p
+        return p.to(given)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, None]:
         p, alpha = ctx.saved_tensors
+        given, g = g.dtype, g.to(p.dtype)
         if alpha is None:
             s = p if ctx.number == 1.5 else torch.where(p > 0, p.pow(2 - ctx.number), 0)
         else:
@@ -137,9 +141,9 @@ class _Entmax(torch.autograd.Function):
         sg = s * g
         grad_x = sg - s * (sg.sum(-1, keepdim=True) / s.sum(-1, keepdim=True))
         if alpha is None or not ctx.needs_input_grad[1]:
-            return grad_x, None, None
+            return grad_x.to(given), None, None
         grad_alpha = (g * alpha_slope(p, alpha.to(p.dtype))).sum_to_size(alpha.shape)
-        return grad_x, grad_alpha.to(alpha.dtype), None
+        return grad_x.to(given), grad_alpha.to(alpha.dtype), None
 
 
 def alpha_slope(p: Tensor, alpha: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ from nnvocab.vocabulary import Example, entry
 
 def _check_mask(x: Tensor, mask: Tensor, dim: int) -> None:
     check_scores(x, dim)
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"mask is a {type(mask).__name__}, but a tensor is needed: give torch.tensor(mask)")
     if mask.dtype != torch.bool:
         raise TypeError(f"mask has dtype {mask.dtype}, but torch.bool is needed, True where allowed: give mask.bool()")
     try:

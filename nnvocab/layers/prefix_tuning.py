@@ -130,6 +130,10 @@ class PrefixedAttention(nn.Module):
             q, k = (base.positions.rotate(t, offset=before) for t in (q, k))
         if cache is not None:
             k, v, at = cache.append(k, v)
+            if cache.sliding:  # it stores keys in turns; masks count from the oldest on
+                age = at - at.amin()  # (S,): 0 for the oldest key
+                mask = mask if mask is None or mask.shape[-1] == 1 else mask.index_select(-1, age)
+                key_padding_mask = None if key_padding_mask is None else key_padding_mask.index_select(1, age)
         B, S, P = len(x), k.shape[2], self.prefix.shape[2]
         if base.causal:
             window = cache.max_len if cache is not None and cache.sliding else None

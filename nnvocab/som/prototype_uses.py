@@ -26,7 +26,7 @@ class PrototypeReading(NamedTuple):
     ids=("loom_kmeans_uses",),
     page="prototypes",
     kind="concept",
-    paper="chen2019this",
+    paper="chen2019looks",
     related=("Differentiable k-means layer", "Recursive k-means layers"),
     example=lambda: Example(
         read_prototypes,

@@ -131,3 +131,20 @@ def test_second_derivatives_of_the_plain_forms_are_right_and_of_the_fast_one_ref
     (slope,) = torch.autograd.grad(entmax(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="not have been used in the graph|differentiate twice"):
         torch.autograd.grad(slope.sum(), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_rows_sum_to_one_as_far_as_their_digits_go(dtype):
+    x = torch.randn(20, 300, dtype=dtype, requires_grad=True)
+    for alpha in (1.3, 1.5):
+        p = entmax(x, alpha)
+        assert p.dtype == dtype
+        assert_close(p, entmax(x.double(), alpha).to(dtype), rtol=2e-2, atol=1e-6)
+        assert (p.double().sum(-1) - 1).abs().max() < 4 * torch.finfo(dtype).eps
+    assert torch.autograd.grad(p.square().sum(), x)[0].dtype == dtype
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+def test_bisection_refuses_what_is_not_above_one(alpha):
+    with pytest.raises(ValueError, match="must be above 1"):
+        entmax_bisect(torch.zeros(3), alpha)

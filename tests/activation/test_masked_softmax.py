@@ -84,3 +84,8 @@ def test_a_mask_that_does_not_fit_is_refused(form):
         form(torch.zeros(3), torch.ones(2, 3, dtype=torch.bool))
     with pytest.raises(TypeError, match="torch.bool"):
         form(torch.zeros(3), torch.ones(3))
+
+
+def test_a_mask_that_is_no_tensor_is_refused():
+    with pytest.raises(TypeError, match="torch.tensor"):
+        masked_softmax(torch.zeros(2), [True, False])

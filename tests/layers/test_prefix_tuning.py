@@ -170,3 +170,14 @@ def test_what_does_not_fit_is_refused(make, message):
 
 def test_the_smallest_prefix_is_one_key_and_one_value():
     assert PrefixEncoder(1, 1, 1, 1, hidden=1)().shape == (1, 2, 1, 1, 1)
+
+
+def test_a_sliding_cache_counts_the_padding_from_its_oldest_key():
+    tuned, x = PrefixTuning(MultiHeadAttention(8, 2, causal=True), 3), torch.randn(2, 7, 8)
+    padding = torch.zeros(2, 7, dtype=torch.bool)
+    padding[0, 3] = padding[1, 5] = True
+    cache = tuned.model.base.new_cache(2, 4, sliding=True)
+    for t in range(7):
+        window = slice(max(0, t - 3), t + 1)
+        stepped = tuned(x[:, t : t + 1], cache=cache, key_padding_mask=padding[:, window])
+        assert_close(stepped, tuned(x[:, window], key_padding_mask=padding[:, window])[:, -1:])
