@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 import torch
 
 import nnvocab
 from nnvocab.exercises import array, exercise, exercises, number
+
+ANSWERS = [import_module(f"tests.{chapter}.exercise_answers") for chapter in nnvocab.CHAPTERS]
+RIGHT = {id: answer for chapter in ANSWERS for id, answer in chapter.RIGHT.items()}
+SAME = [pair for chapter in ANSWERS for pair in chapter.SAME]
+WRONG = [triple for chapter in ANSWERS for triple in chapter.WRONG]
+
+
+def test_every_exercise_has_a_right_answer_and_a_usual_mistake_to_be_judged():
+    assert set(exercises()) == set(RIGHT) == {id for id, _, _ in WRONG}
+
+
+@pytest.mark.parametrize("id", RIGHT)
+def test_the_right_answer_is_right_and_says_why(id):
+    verdict = nnvocab.check(id, RIGHT[id])
+    assert verdict and verdict.text.startswith("Right. ") and len(verdict.text) > 20
+
+
+@pytest.mark.parametrize(("id", "answer"), SAME)
+def test_the_right_answer_is_right_in_other_forms(id, answer):
+    assert nnvocab.check(id, answer)
+
+
+@pytest.mark.parametrize(("id", "answer", "hint"), WRONG)
+def test_a_usual_mistake_gets_its_hint_and_not_the_answer(id, answer, hint):
+    verdict = nnvocab.check(id, answer)
+    assert verdict.right is False
+    assert hint in verdict.text
+    right = str(RIGHT[id])
+    assert len(right) < 3 or right not in verdict.text
 
 
 def test_right_wrong_and_not_yet():

@@ -1,10 +1,6 @@
-"""The exercises: right answers, usual mistakes, no answer."""
+"""Answers to the exercises of the chapter: right ones, the same in other forms, and usual mistakes with words of their hints."""
 
 import math
-
-import pytest
-
-import nnvocab
 
 RIGHT = {
     "som/one-step": [0.5 * math.exp(-0.5) * 3, 2.5, 6 - 0.5 * math.exp(-0.5) * 3],
@@ -14,6 +10,7 @@ RIGHT = {
     "som/gng-units": 12,
     "som/soft-share": 1 / (1 + math.exp(-1.5)),
 }
+SAME = []
 WRONG = [
     ("som/one-step", [1.5, 2.5, 4.5], "full rate"),
     ("som/one-step", [0, 2.5, 6], "only the winner"),
@@ -46,20 +43,3 @@ WRONG = [
     ("som/soft-share", 1 / (1 + math.exp(1.5)), "further centre"),
     ("som/soft-share", 0.5, "softmax"),
 ]
-
-
-@pytest.mark.parametrize("name", RIGHT)
-def test_the_right_answer_is_right(name):
-    assert nnvocab.check(name, RIGHT[name])
-
-
-@pytest.mark.parametrize(("name", "answer", "hint"), WRONG)
-def test_a_usual_mistake_gets_its_hint(name, answer, hint):
-    verdict = nnvocab.check(name, answer)
-    assert verdict.right is False
-    assert hint in verdict.text
-
-
-@pytest.mark.parametrize("name", RIGHT)
-def test_no_answer_is_asked_for(name):
-    assert nnvocab.check(name, ...).right is None

@@ -1,0 +1,76 @@
+"""Answers to the exercises of the chapter: right ones, the same in other forms, and usual mistakes with words of their hints."""
+
+import math
+
+import torch
+
+from nnvocab.recurrent import discretize_zoh, reverse_padded
+
+RIGHT = {
+    "recurrent/two-steps": math.tanh(0.5 * math.tanh(1)),
+    "recurrent/state-size": 128,
+    "recurrent/shared-gradient": 12,
+    "recurrent/lstm-parameters": 2560,
+    "recurrent/cell-by-hand": [0.5, 0.0],
+    "recurrent/gru-step": 0.5,
+    "recurrent/half-life": 0.993092,
+    "recurrent/reverse-padded": [3, 2, 1, 0, 0],
+    "recurrent/tcn-levels": 8,
+    "recurrent/zoh": torch.tensor([0.5, 0.5]),
+    "recurrent/s4-memory": 2000,
+    "recurrent/mamba-state": 2432,
+    "recurrent/dt-weights": 147456,
+    "recurrent/break-even": 19,
+}
+SAME = [
+    ("recurrent/zoh", discretize_zoh(torch.tensor([[-1.0]]), torch.tensor([[1.0]]), math.log(2))),
+    ("recurrent/reverse-padded", reverse_padded(torch.tensor([1, 2, 3, 0, 0]).view(1, 5, 1), torch.tensor([3]))),
+    ("recurrent/cell-by-hand", (torch.tensor([0.5]), torch.tensor([0.0]))),
+    ("recurrent/two-steps", torch.tensor([[0.5 * math.tanh(1)]]).tanh()),
+]
+WRONG = [
+    ("recurrent/two-steps", math.tanh(1), "after the first step"),
+    ("recurrent/two-steps", 0.5 * math.tanh(1), "tanh too"),
+    ("recurrent/two-steps", math.tanh(0.5), "not 1"),
+    ("recurrent/two-steps", 0.0, "h is not"),
+    ("recurrent/state-size", 64, "half of it"),
+    ("recurrent/state-size", 32, "one vector"),
+    ("recurrent/state-size", 640, "does not grow"),
+    ("recurrent/shared-gradient", 4, "how many copies"),
+    ("recurrent/shared-gradient", 8, "derivative"),
+    ("recurrent/shared-gradient", 3, "w = 1"),
+    ("recurrent/lstm-parameters", 640, "plain RNN"),
+    ("recurrent/lstm-parameters", 1920, "GRU"),
+    ("recurrent/lstm-parameters", 2480, "keeps two"),
+    ("recurrent/lstm-parameters", 2400, "leaves out"),
+    ("recurrent/cell-by-hand", [0.5, math.tanh(0.5)], "c is right"),
+    ("recurrent/cell-by-hand", [2.5, 0.0], "plus i times g"),
+    ("recurrent/cell-by-hand", 0.5, "shape"),
+    ("recurrent/gru-step", -0.5, "other convention"),
+    ("recurrent/gru-step", -1.0, "candidate"),
+    ("recurrent/gru-step", 0.75, "what comes in"),
+    ("recurrent/gru-step", -0.25, "what is kept"),
+    ("recurrent/half-life", 0.5, "one step"),
+    ("recurrent/half-life", 0.5**100, "keeps 0.5 is asked"),
+    ("recurrent/half-life", 0.995, "equal share"),
+    ("recurrent/half-life", 1.0, "everything"),
+    ("recurrent/reverse-padded", [0, 0, 3, 2, 1], "steps of padding"),
+    ("recurrent/reverse-padded", [1, 2, 3, 0, 0], "begins with the last true"),
+    ("recurrent/tcn-levels", 9, "one convolution"),
+    ("recurrent/tcn-levels", 7, "509"),
+    ("recurrent/tcn-levels", 250, "without dilation"),
+    ("recurrent/zoh", [0.5, math.log(2)], "first order only"),
+    ("recurrent/zoh", [0.5, 1.0], "times B"),
+    ("recurrent/s4-memory", 1000, "real part"),
+    ("recurrent/s4-memory", 2000 * math.log(2), "half-life"),
+    ("recurrent/s4-memory", 500, "divide"),
+    ("recurrent/mamba-state", 2048, "remembers something too"),
+    ("recurrent/mamba-state", 1024, "expand"),
+    ("recurrent/mamba-state", 2560, "d_conv - 1"),
+    ("recurrent/mamba-state", 1_280_000, "attention"),
+    ("recurrent/dt-weights", 73728, "count both matrices"),
+    ("recurrent/dt-weights", 1536**2, "full projection"),
+    ("recurrent/dt-weights", 2 * 96 * 1536, "inner width"),
+    ("recurrent/break-even", 38, "key and a value"),
+    ("recurrent/break-even", 16, "convolution"),
+]
