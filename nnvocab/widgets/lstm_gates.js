@@ -309,7 +309,7 @@ function render({model, el}) {
   const quiz = h('div', {class: 'nnv-bar', role: 'group', 'aria-label': 'Predict'}, question, ['f', 'i', 'o'].map(g => button({label: NAMES[g], name: `The ${NAMES[g]} gate`, on: () => answer(g)})), verdict);
 
   // Controls.
-  const play = player(w, {length: T, get: step, set: v => put(model, {step: v}), rate: 2, names: word});
+  const play = player(w, {length: T, get: step, set: v => put(model, {step: v}), rate: 1.5, names: word});
   const unitText = k => { const found = notes.filter(o => o.unit === k); return `${k}${found.length ? ' · ' + found.map(o => o.name).join(', ') : ''}`; };
   const unitPick = choice({label: 'Unit', options: Array.from({length: H}, (_, k) => [k, unitText(k)]), value: unit(), on: k => put(model, {unit: k})});
   const targetPick = choice({label: 'Gradient of', options: targets.map(v => [v, {guess: 'each best guess', cell: 'the unit’s cell', hidden: 'all of h'}[v]]), value: target(), on: v => put(model, {target: v})});
