@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SITE := _build/html/index.html
 
-.PHONY: book test test-package test-notebooks test-site notebooks refresh bench bench-site animations new-entry lint clean setup
+.PHONY: book test test-package test-notebooks test-site notebooks refresh bench bench-site pictures animations new-entry lint clean setup
 .DEFAULT_GOAL := book
 
 setup: $(READY)
@@ -38,6 +38,10 @@ test-notebooks: $(READY)
 test-site: $(READY) book
 	$(BIN)/python -m pytest tests/site --ignore=tests/site/test_jupyterlab.py -n 2 --dist load
 	$(BIN)/python -m pytest tests/site/test_jupyterlab.py
+
+# Every page at two widths, by day and by night, to look at: tests/site/artefacts. PAGE=experts takes those it names.
+pictures: $(READY) book
+	$(BIN)/python -m pytest tests/site/test_pages.py -k "sound and $(or $(PAGE),book)" --pictures -n 2
 
 # Run the notebooks again and store what they show: all, or `make notebooks NB=book/attention/fewer_keys.ipynb`.
 notebooks: $(READY)

@@ -37,7 +37,8 @@ class Case:
         entry: the entry's name in the vocabulary.
         peer_name: what it is compared with, with its version.
         ours, peer: calls without arguments; what they return is summed and differentiated if ``backward``.
-        backward: time the backward pass too, with respect to every parameter and input that asks for a gradient.
+        backward: time the backward pass too, with respect to every parameter and input that asks for a gradient; the
+            gradients of the call before are dropped first, as an optimizer's ``zero_grad`` does.
         runs: timed calls of each, in turns.
         goal: the ratio ours ÷ peer that must not be exceeded.
     """
@@ -76,10 +77,28 @@ def _loss(result: Any) -> torch.Tensor:
     return result.sum()
 
 
+def _leaves(result: Any) -> list[torch.Tensor]:
+    """Every parameter and input that the result has a gradient for."""
+    todo, seen, found = [_loss(result).grad_fn], set(), []
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        todo += [following for following, _ in node.next_functions]
+    return found
+
+
 def _pairs(case: Case, backward: bool) -> tuple[float, float, float]:
     """Median milliseconds of ours and of the peer, called in turns so that a drifting machine is fair to both."""
 
+    leaves = {id(call): _leaves(call()) if backward else [] for call in (case.ours, case.peer)}
+
     def once(call: Callable[[], Any]) -> float:
+        for leaf in leaves[id(call)]:
+            leaf.grad = None
         start = perf_counter()
         if backward:
             _loss(call()).backward()

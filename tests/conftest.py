@@ -10,6 +10,7 @@ pytest.register_assert_rewrite("tests.browser")  # its checks tell what they fou
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="where tests of the modules run: cpu or cuda")
+    parser.addoption("--pictures", action="store_true", help="store a picture of every page: tests/site/artefacts")
 
 
 @pytest.fixture(scope="session")

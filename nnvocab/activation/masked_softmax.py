@@ -55,7 +55,8 @@ def masked_softmax(x: Tensor, mask: Tensor, dim: int = -1) -> Tensor:
 
     Notice:
         A forbidden position has weight 0 and gradient 0, exactly, whatever its score, NaN included. Where nothing is
-        allowed the row is all zeros and passes no gradient: the only row that does not sum to one.
+        allowed the row is all zeros and passes no gradient: the only row that does not sum to one. Where all that is
+        allowed is at minus infinity the row is NaN, as in a plain softmax.
 
     Raises:
         TypeError: if mask is not boolean, or x not of a floating-point type.
@@ -67,15 +68,15 @@ def masked_softmax(x: Tensor, mask: Tensor, dim: int = -1) -> Tensor:
     tensor([0.5000, 0.0000, 0.5000])
     """
     _check_mask(x, mask, dim)
-    lowest = torch.finfo(x.dtype).min
-    m = x.masked_fill(torch.logical_not(mask), lowest).amax(dim, keepdim=True).detach()
+    m = x.masked_fill(torch.logical_not(mask), float("-inf")).amax(dim, keepdim=True).detach()
     e = torch.exp(torch.where(mask, x - m, 0)) * mask  # where() first: what is forbidden must not reach exp()
     total = e.sum(dim, keepdim=True)
     return e / total.masked_fill(total == 0, 1)
 
 
 def masked_softmax_fused(x: Tensor, mask: Tensor, dim: int = -1) -> Tensor:
-    """The same function by torch's softmax of scores at the lowest finite number; the second choice makes zeros exact."""
+    """The same function by torch's softmax of scores at minus infinity; a row that may nothing is set to 0 apart."""
     _check_mask(x, mask, dim)
-    scores = torch.where(mask, x, torch.finfo(x.dtype).min)
-    return torch.where(mask, torch.softmax(scores, dim), 0.0)
+    some = mask.expand(x.shape).view(torch.uint8).amax(dim, keepdim=True).to(x.dtype)  # 1 where a row may anything
+    low = torch.zeros_like(some).masked_fill(some > 0, float("-inf"))
+    return torch.softmax(torch.where(mask, x, low), dim) * some

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnvocab.attention.decoupled_paths import DecoupledPaths
@@ -214,24 +215,19 @@ class DecoupledAttention(nn.Module):
         need_weights: bool,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend over the null token and the stored positions, the oldest first; only the latter are masked."""
-        T, mask, at = q.shape[2], None, torch.arange(k.shape[2], device=q.device)
-        if cache is not None:
-            if not self.causal:
-                raise ValueError("a cache was given to a layer that is not causal; make the layer with causal=True")
-            k, v, at = cache.append(k, v)
+        B, T, mask = len(k), q.shape[2], None
+        if cache is not None and not self.causal:
+            raise ValueError("a cache was given to a layer that is not causal; make the layer with causal=True")
+        at = torch.arange(T, device=q.device) if cache is None else cache.positions(T)  # (S,): positions of the keys
         if self.causal:
             window = cache.max_len if cache is not None and cache.sliding else None
             mask = positions_mask(torch.arange(before, before + T, device=q.device), at, window=window)  # (T, S)
-            mask = torch.cat([mask.new_ones(T, 1), mask], dim=1)  # the null token: always seen
+            mask = F.pad(mask, (1, 0), value=True)  # the null token: always seen
         if key_padding_mask is not None:
-            padding_mask(key_padding_mask, len(k), k.shape[2])  # refuses what does not fit
-            key_padding_mask = key_padding_mask.index_select(1, at - at.amin())  # a sliding cache stores keys in turns
-            key_padding_mask = torch.cat([key_padding_mask.new_zeros(len(k), 1), key_padding_mask], dim=1)
+            padding_mask(key_padding_mask, B, len(at))  # refuses what does not fit
+            key_padding_mask = F.pad(key_padding_mask, (1, 0), value=False)
+        if cache is not None:
+            k, v, _ = cache.append(k, v)
         k, v = self.with_null(k, v)
         dropout = self.dropout if self.training else 0.0
-        y, weights = attend(
-            q, k, v, mask=mask, key_padding_mask=key_padding_mask, dropout=dropout, need_weights=need_weights
-        )
-        if weights is not None:
-            weights = torch.cat([weights[..., :1], weights[..., 1:].index_select(-1, at.argsort())], dim=-1)
-        return y, weights
+        return attend(q, k, v, mask=mask, key_padding_mask=key_padding_mask, dropout=dropout, need_weights=need_weights)

@@ -12,6 +12,7 @@ from nnvocab.attention.masks import causal_mask, join_masks, padding_mask, posit
 from nnvocab.attention.scaled_dot_product import (
     attention_weights,
     check_attention,
+    check_mask,
     scaled_dot_product_attention_fused,
 )
 
@@ -97,8 +98,8 @@ def attend(
         q, k, v: (B, H, T, D), (B, G, S, D) and (B, G, S, E); G divides H.
         causal: let no query look ahead.
         mask: boolean (True: may look) or added to the scores; broadcasts to (B, H, T, S).
-        key_padding_mask: (B, S), True marks keys that are padding. Keys are counted from the oldest that is stored,
-            in both masks and in the weights, in whichever place a sliding cache has them.
+        key_padding_mask: (B, S), True marks keys that are padding. With a cache, both masks and the weights count
+            keys from the oldest that is stored.
         cache: keys and values of earlier positions; k and v are appended to it.
         positions: a scheme whose ``rotate`` turns q and k and whose ``bias`` is added to the scores.
         dropout: probability with which a weight is set to 0.
@@ -113,34 +114,29 @@ def attend(
     before = 0 if cache is None else cache.seen
     if positions is not None:
         q, k = positions.rotate(q, offset=before), positions.rotate(k, offset=before)
-    keys_at: Tensor | None = None
-    if cache is not None:
-        k, v, keys_at = cache.append(k, v)
-    S = k.shape[2]
-    seen = padding_mask(key_padding_mask, B, S) if key_padding_mask is not None else None
-    age: Tensor | None = None
-    if cache is not None and cache.sliding:  # it stores keys in turns; masks and weights count from the oldest on
-        age = keys_at - keys_at.amin()  # (S,): 0 for the oldest key
-        seen = seen if seen is None else seen.index_select(-1, age)
-        mask = mask if mask is None or mask.shape[-1] != S else mask.index_select(-1, age)
+    keys_at = torch.arange(k.shape[2], device=q.device) if cache is None else cache.positions(k.shape[2])
+    queries_at = torch.arange(before, before + T, device=q.device)
     if positions is not None:
-        keys_at = torch.arange(S, device=q.device) if keys_at is None else keys_at
-        bias = positions.bias(torch.arange(before, before + T, device=q.device), keys_at)  # (H, T, S) or None
+        bias = positions.bias(queries_at, keys_at)  # (H, T, S) or None
         if bias is not None and bias.shape[0] != H:
             raise ValueError(f"positions made for {bias.shape[0]} heads were given to a layer of {H}: give as many")
         mask = join_masks(mask, bias)
     if cache is not None and T > 1:  # a single new token may see all that is stored
-        queries_at = torch.arange(before, before + T, device=q.device)
         mask = join_masks(mask, positions_mask(queries_at, keys_at, window=cache.max_len if cache.sliding else None))
+    if key_padding_mask is not None:
+        mask = join_masks(mask, padding_mask(key_padding_mask, B, len(keys_at)))
+    if cache is not None:
+        if mask is not None:
+            check_mask(mask, (B, H, T, len(keys_at)))  # before storing: what is refused leaves no trace
+        k, v, _ = cache.append(k, v)
     ahead = causal and cache is None
-    mask = join_masks(mask, seen)
     if not need_weights:
         return scaled_dot_product_attention_fused(q, k, v, mask=mask, causal=ahead, dropout=dropout), None
     if H != k.shape[1]:
         k, v = (t.repeat_interleave(H // t.shape[1], dim=1) for t in (k, v))  # (B, G, S, D) -> (B, H, S, D)
     if ahead:
-        mask = join_masks(mask, causal_mask(T, S, device=q.device))
+        mask = join_masks(mask, causal_mask(T, k.shape[2], device=q.device))
     check_attention(q, k, v, mask)
     weights = attention_weights(q, k, mask=mask)  # (B, H, T, S)
     y = (F.dropout(weights, dropout) if dropout else weights) @ v
-    return y, weights if age is None else weights.index_select(-1, age.argsort())
+    return y, weights

@@ -83,12 +83,13 @@ class KVCache(nn.Module):
         device: where they are stored.
 
     Shapes:
-        ``append`` takes (B, G, T, D) and (B, G, T, E); it returns keys and values of S positions, (B, G, S, D) and
-        (B, G, S, E), and their positions (S,), which a sliding cache may hold in another order.
+        ``append`` takes (B, G, T, D) and (B, G, T, E); it returns keys and values of S positions, the oldest first,
+        (B, G, S, D) and (B, G, S, E), and their positions (S,), which ``positions(T)`` tells beforehand.
 
     Notice:
         It is exact in a causal layer only: there no later token changes what an earlier position computed. A new
-        token costs one row of scores instead of all of them; the memory grows with every token until it is full.
+        token costs one row of scores instead of all of them. A sliding cache stores position p in place p mod
+        ``max_len``; once it is full, what ``append`` returns is a copy, put in order.
 
     Raises:
         ValueError: if sizes are below 1, a chunk has the wrong shape, or it does not fit any more.
@@ -154,23 +155,25 @@ class KVCache(nn.Module):
                 f"{self.seen} positions are stored and {T} more were given, but max_len is {self.max_len}: make the "
                 f"cache longer, call reset(), or make it sliding"
             )
+        at = self.positions(T)
         old, self.seen = self.seen, self.seen + T
-        if not self.sliding:
-            at = torch.arange(self.seen, device=k.device)
+        if self.seen <= self.max_len:
             self._write(at.narrow(0, old, T), k, v)
             return self.keys.narrow(2, 0, self.seen), self.values.narrow(2, 0, self.seen), at
-        slots = torch.arange(self.max_len, device=k.device)  # position p lives in slot p mod max_len
-        if T == 1:
-            self._write(slots.narrow(0, old % self.max_len, 1), k, v)
-            used = min(self.seen, self.max_len)
-            at = (old - (old - slots) % self.max_len).narrow(0, 0, used)
-            return self.keys.narrow(2, 0, used), self.values.narrow(2, 0, used), at
-        kept = torch.arange(max(0, old - self.max_len + 1), old, device=k.device)  # what the first of the chunk sees
-        keys = torch.cat([self.keys.index_select(2, kept % self.max_len), k], dim=2)
-        values = torch.cat([self.values.index_select(2, kept % self.max_len), v], dim=2)
-        last = torch.arange(max(old, self.seen - self.max_len), self.seen, device=k.device)
-        self._write(last % self.max_len, *(t.narrow(2, T - len(last), len(last)) for t in (k, v)))
-        return keys, values, torch.cat([kept, torch.arange(old, self.seen, device=k.device)])
+        first, M = old - (len(at) - T), self.max_len  # the oldest position that the first of the chunk sees
+        head = min(old - first, M - first % M)  # stored positions before the turn; the others are after it
+        keys, values = (
+            torch.cat([t.narrow(2, first % M, head), t.narrow(2, 0, old - first - head), chunk], dim=2)
+            for t, chunk in ((self.keys, k), (self.values, v))
+        )
+        kept = min(T, M)
+        self._write(at.narrow(0, len(at) - kept, kept) % M, *(t.narrow(2, T - kept, kept) for t in (k, v)))
+        return keys, values, at
+
+    def positions(self, T: int) -> Tensor:
+        """Tell the absolute positions, (S,), of the keys that ``append`` returns for a chunk of T positions."""
+        first = 0 if self.seen + T <= self.max_len else max(0, self.seen - self.max_len + 1)
+        return torch.arange(first, self.seen + T, device=self.keys.device)
 
     def _write(self, slots: Tensor, k: Tensor, v: Tensor) -> None:
         self.keys.index_copy_(2, slots, k)

@@ -155,20 +155,21 @@ def check_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None,
     if not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
         _check_leading(q, k, v, shared)
     if mask is not None:
-        if mask.dtype != torch.bool and not mask.is_floating_point():
-            raise TypeError(
-                f"the mask has dtype {mask.dtype}, but must be torch.bool (True: may look) or floating-point (added to "
-                f"the scores)"
-            )
-        scores = (*(max(n) for n in zip(q.shape[:-2], k.shape[:-2], strict=True)), q.shape[-2], k.shape[-2])
-        fits = mask.ndim <= len(scores) and all(
-            m in (1, s) for m, s in zip(mask.shape[::-1], scores[::-1], strict=False)
+        check_mask(mask, (*(max(n) for n in zip(q.shape[:-2], k.shape[:-2], strict=True)), q.shape[-2], k.shape[-2]))
+
+
+def check_mask(mask: Tensor, scores: tuple[int, ...]) -> None:
+    """Raise an error that says how to mend it unless the mask broadcasts to scores of this shape."""
+    if mask.dtype != torch.bool and not mask.is_floating_point():
+        raise TypeError(
+            f"the mask has dtype {mask.dtype}, but must be torch.bool (True: may look) or floating-point (added to the "
+            f"scores)"
         )
-        if not fits:
-            raise ValueError(
-                f"the mask has shape {tuple(mask.shape)}, which does not broadcast to the scores' {scores}; its last "
-                f"two axes are (queries, keys)"
-            )
+    if mask.ndim > len(scores) or any(m not in (1, s) for m, s in zip(mask.shape[::-1], scores[::-1], strict=False)):
+        raise ValueError(
+            f"the mask has shape {tuple(mask.shape)}, which does not broadcast to the scores' {scores}; its last two "
+            f"axes are (queries, keys)"
+        )
 
 
 def _check_leading(q: Tensor, k: Tensor, v: Tensor, shared: bool) -> None:

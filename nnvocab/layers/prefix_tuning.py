@@ -117,6 +117,7 @@ class PrefixedAttention(nn.Module):
     ) -> Tensor:
         from nnvocab.attention.heads import attend, check_sequence, merge_heads
         from nnvocab.attention.masks import join_masks, padding_mask, positions_mask
+        from nnvocab.attention.scaled_dot_product import check_mask
 
         base = self.base
         check_sequence(x, base.embed_dim)
@@ -125,16 +126,10 @@ class PrefixedAttention(nn.Module):
         q, k, v = base.project(x, None, None)  # (B, H, T, D), (B, G, T, D), (B, G, T, D)
         before = 0 if cache is None else cache.seen
         here = torch.arange(before, before + x.shape[1], device=x.device)  # (T,): positions of the queries ...
-        at = here  # ... and of the keys
+        at = here if cache is None else cache.positions(len(here))  # (S,) ... and of the keys
         if base.positions is not None:
             q, k = (base.positions.rotate(t, offset=before) for t in (q, k))
-        if cache is not None:
-            k, v, at = cache.append(k, v)
-            if cache.sliding:  # it stores keys in turns; masks count from the oldest on
-                age = at - at.amin()  # (S,): 0 for the oldest key
-                mask = mask if mask is None or mask.shape[-1] == 1 else mask.index_select(-1, age)
-                key_padding_mask = None if key_padding_mask is None else key_padding_mask.index_select(1, age)
-        B, S, P = len(x), k.shape[2], self.prefix.shape[2]
+        B, T, S, P = len(x), len(here), len(at), self.prefix.shape[2]
         if base.causal:
             window = cache.max_len if cache is not None and cache.sliding else None
             mask = join_masks(mask, positions_mask(here, at, window=window))  # (T, S)
@@ -143,9 +138,12 @@ class PrefixedAttention(nn.Module):
         if key_padding_mask is not None:
             mask = join_masks(mask, padding_mask(key_padding_mask, B, S))  # (B, 1, 1, S)
         if mask is not None:
+            check_mask(mask, (B, base.num_heads, T, S))
             mask = torch.atleast_2d(mask)
             mask = mask.expand(*mask.shape[:-1], S) if mask.shape[-1] == 1 else mask
             mask = F.pad(mask, (P, 0), value=True if mask.dtype == torch.bool else 0.0)  # (..., P + S)
+        if cache is not None:  # after all checks: what is refused leaves no trace
+            k, v, _ = cache.append(k, v)
         k, v = (torch.cat([p.expand(B, -1, -1, -1), t], dim=2) for p, t in zip(self.prefix, (k, v), strict=True))
         y, _ = attend(q, k, v, mask=mask, dropout=base.dropout if self.training else 0.0)
         return base.out(merge_heads(y))

@@ -69,6 +69,13 @@ def test_what_is_forbidden_may_hold_anything(form):
 
 
 @both
+@pytest.mark.parametrize("allowed", [[True, True, True], [True, True, False]])
+def test_allowed_scores_at_minus_infinity_alone_have_no_softmax(form, allowed):
+    x = torch.tensor([-torch.inf, -torch.inf, -torch.inf if all(allowed) else 1.0])
+    assert form(x, torch.tensor(allowed))[:2].isnan().all()
+
+
+@both
 def test_a_mask_is_shared_where_it_has_length_one(form, scores):
     x, mask = scores(2, 3, 4), torch.tensor([True, False, True, True])
     assert_close(form(x, mask), form(x, mask.expand(2, 3, 4)))

@@ -32,6 +32,29 @@ def test_sliding_equals_attention_with_a_window(chunks, max_len):
     assert_close(torch.cat(parts, dim=2), expected)
 
 
+@pytest.mark.parametrize("chunks", [[1] * 9, [2, 3, 4], [5, 1, 1, 2], [9]])
+def test_a_sliding_cache_hands_out_the_oldest_first_and_says_so_beforehand(chunks):
+    k, v = torch.randn(2, 1, 2, 9, 3).unbind()
+    cache, at = KVCache(1, 2, 4, 3, sliding=True), 0
+    for new_k, new_v in zip(k.split(chunks, dim=2), v.split(chunks, dim=2), strict=True):
+        told = cache.positions(new_k.shape[2])
+        keys, values, positions = cache.append(new_k, new_v)
+        first, at = max(0, at - 3), at + new_k.shape[2]  # the first of the chunk sees itself and three before it
+        first = 0 if at <= 4 else first
+        assert positions.tolist() == told.tolist() == list(range(first, at))
+        assert_close(keys, k[:, :, first:at])
+        assert_close(values, v[:, :, first:at])
+
+
+@pytest.mark.parametrize("bad", [{"mask": torch.ones(2, 9)}, {"key_padding_mask": torch.ones(1, 9, dtype=torch.bool)}])
+def test_what_a_layer_refuses_is_not_stored(bad):
+    layer = MultiHeadAttention(8, 2, causal=True)
+    cache = layer.new_cache(1, 6)
+    with pytest.raises(ValueError, match="shape"):
+        layer(torch.zeros(1, 2, 8), cache=cache, **bad)
+    assert cache.seen == 0
+
+
 def test_a_chunk_without_an_offset_mask_sees_the_future():
     q, k, v = torch.randn(3, 1, 1, 3, 8).unbind()
     exact = cached_causal_attention(q, k, v, chunk=3)

@@ -37,29 +37,39 @@ def grave(page, *, colours_only: bool = False) -> list[str]:
     ]
 
 
-@each
-def test_a_page_is_sound_for_everybody(name, visit):
-    page, watch = visit(name)
-    page.wait_for_function(TYPESET, timeout=20_000)
-    page.evaluate("() => document.querySelectorAll('img[loading=lazy]').forEach(i => { i.loading = 'eager'; })")
-    page.wait_for_timeout(200)
+def pictures(page, name: str) -> None:
+    """Store the whole page as it is seen at two widths, by day and by night."""
     folder = ARTEFACTS / name.replace("/", "-")
     folder.mkdir(parents=True, exist_ok=True)
-    trouble = {}
     for width, label in ((1280, "desktop"), (390, "phone")):
         page.set_viewport_size({"width": width, "height": 900})
         for mode in ("light", "dark"):
             theme(page, mode)
             page.wait_for_timeout(500)  # until the theme has faded over
             page.screenshot(path=folder / f"{label}-{mode}.jpg", type="jpeg", quality=60, full_page=True)
-            if label == "desktop":
-                trouble[f"axe, {label}, {mode}"] = grave(page, colours_only=mode == "dark")  # a theme is its colours
+
+
+@each
+def test_a_page_is_sound_for_everybody(name, visit, request):
+    page, watch = visit(name)
+    page.wait_for_function(TYPESET, timeout=20_000)
+    page.evaluate("() => document.querySelectorAll('img[loading=lazy]').forEach(i => { i.loading = 'eager'; })")
+    trouble = {}
+    for mode in ("light", "dark"):
+        theme(page, mode)
+        page.wait_for_timeout(500)  # until the theme has faded over
+        trouble[f"axe, {mode}"] = grave(page, colours_only=mode == "dark")  # a theme is its colours
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(200)
         overflow = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
         trouble[f"overflow at {width}"] = [f"{overflow} px"] if overflow > 0 else []
     trouble["asked from elsewhere"] = watch.requests
     trouble["console"] = watch.errors
     broken = page.evaluate("() => [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)")
     trouble["broken pictures"] = broken
+    if request.config.getoption("--pictures"):
+        pictures(page, name)
     assert {k: v for k, v in trouble.items() if v} == {}
 
 

@@ -42,9 +42,9 @@
   const parts = document.currentScript?.dataset.parts?.split(' ') ?? [];
   let loading;
   const fetchParts = () => loading ??= (async () => {
-    for (const src of parts) await new Promise((done, fail) => {
-      document.head.append(Object.assign(document.createElement('script'), {src, onload: done, onerror: () => fail(Error(src + ' is missing'))}));
-    });
+    await Promise.all(parts.map(src => new Promise((done, fail) => {  // all at once: while a page typesets, each wait is long
+      document.head.append(Object.assign(document.createElement('script'), {src, async: false, onload: done, onerror: () => fail(Error(src + ' is missing'))}));
+    })));
     return Object.assign({}, globalThis.nnvocabState, ...[...document.querySelectorAll(`script[type="${MIME}state+json"]`)].map(s => JSON.parse(s.textContent).state));
   })();
   async function start() {
