@@ -118,14 +118,21 @@ def _pairs(case: Case, backward: bool) -> tuple[float, float, float]:
 
 
 def peak(chapter: str, name: str, side: str) -> float:
-    """MiB by which one call raises the peak memory of a fresh process."""
+    """MiB that one call needs at its peak beyond what a fresh process held before it; Linux tells it, others do not."""
+    if not Path("/proc/self/clear_refs").exists():
+        return float("nan")
     code = (
-        "import resource, sys, torch; sys.path.insert(0, sys.argv[1]); torch.set_num_threads(2)\n"
+        "import ctypes, re, sys, torch; sys.path.insert(0, sys.argv[1]); torch.set_num_threads(2)\n"
         "from importlib import import_module\n"
+        "from pathlib import Path\n"
+        "def kib(what): return int(re.search(what + r':\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"
         "case = next(c for c in import_module(sys.argv[2]).cases() if c.name == sys.argv[3])\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "getattr(case, sys.argv[4])()\n"
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)\n"
+        "torch.randn(99, 99) @ torch.randn(99, 99)\n"  # the libraries' own buffers
+        "ctypes.CDLL(None).malloc_trim(0)\n"  # memory that was freed is given back, so that its use counts again
+        "Path('/proc/self/clear_refs').write_text('5')\n"  # the peak begins anew, from what is held now
+        "before = kib('VmRSS')\n"
+        "result = getattr(case, sys.argv[4])()\n"
+        "print((kib('VmHWM') - before) / 1024)\n"
     )
     out = subprocess.run(
         [sys.executable, "-c", code, str(HERE), chapter, name, side], capture_output=True, text=True, check=True

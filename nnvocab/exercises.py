@@ -109,8 +109,10 @@ def number(
 
     >>> number(6, 8, {6: "count both ends"}, "count again")
     'count both ends'
+    >>> number([8], 8, {}, "count again") is None
+    True
     """
-    given = float(answer.item() if hasattr(answer, "item") else answer)
+    given = float(answer.item() if hasattr(answer, "item") else np.asarray(answer).item())
     if np.isclose(given, right, rtol=rel, atol=1e-12):
         return None
     for value, hint in mistakes.items():

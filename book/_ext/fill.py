@@ -14,6 +14,7 @@ import yaml
 
 import nnvocab
 from nnvocab.cards import cite, repository
+from nnvocab.vocabulary import slug
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,10 +79,13 @@ def chapter(name: str) -> str:
     parts = []
     for path in (p for p in order if p.startswith(f"book/{name}/") and (ROOT / f"{p}.ipynb").exists()):
         page = path.split("/")[-1]
-        title = json.loads((ROOT / f"{path}.ipynb").read_text(encoding="utf-8"))["cells"][0]["source"]
-        heading = "".join(title).splitlines()[0].removeprefix("# ")
-        lines = [f"- [{e.name}]({page}.ipynb#{e.slug}): {_plain(e.summary)}" for e in pages[page]]
-        parts.append(f"## [{heading}]({page}.ipynb)\n\n" + "\n".join(lines))
+        cells = json.loads((ROOT / f"{path}.ipynb").read_text(encoding="utf-8"))["cells"]
+        words = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+        title, *headings = re.findall(r"^#+ (.*)", words, flags=re.MULTILINE)
+        place = {slug(heading): n for n, heading in enumerate(headings)}
+        found = sorted(pages[page], key=lambda e: place.get(e.slug, len(place)))  # as they stand on the page
+        lines = [f"- [{e.name}]({page}.ipynb#{e.slug}): {_plain(e.summary)}" for e in found]
+        parts.append(f"## [{title}]({page}.ipynb)\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
 
 

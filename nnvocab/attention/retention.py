@@ -147,8 +147,9 @@ class MultiScaleRetention(nn.Module):
         check_heads(value_dim, num_heads)
         if D % 2:
             raise ValueError(f"a head is {D} wide, but columns are turned in pairs: choose an even width of heads")
-        decays = 1 - 2.0 ** (-5 - torch.arange(num_heads)) if decays is None else torch.as_tensor(decays)
-        if decays.shape != (num_heads,) or not ((decays > 0) & (decays <= 1)).all():
+        if decays is None:
+            decays = 1 - 2.0 ** (-5 - torch.arange(num_heads))
+        elif (decays := torch.as_tensor(decays)).shape != (num_heads,) or not ((decays > 0) & (decays <= 1)).all():
             raise ValueError(f"decays must be {num_heads} numbers above 0 and at most 1, one for each head")
         self.embed_dim, self.num_heads = embed_dim, num_heads
         self.q, self.k = (nn.Linear(embed_dim, embed_dim, bias=bias) for _ in range(2))

@@ -104,8 +104,11 @@ class MultiAgentPolicy(nn.Module):
     r"""Three agents on one trunk: one reacts, one remembers, one looks back.
 
     .. math::
-        h_t = \operatorname{ReLU}(A x_t + b), \qquad
-        z = [\,D(h_T);\; D'(\operatorname{LSTM}(h_{1:T})_T);\; D''(\operatorname{MHA}(h_{1:T})_T)\,], \qquad p = \operatorname{gridsoftmax}(z)
+        \begin{aligned}
+        h_t &= \operatorname{ReLU}(A x_t + b) \\
+        z &= [\,D(h_T);\; D'(\operatorname{LSTM}(h_{1:T})_T);\; D''(\operatorname{MHA}(h_{1:T})_T)\,] \\
+        p &= \operatorname{gridsoftmax}(z)
+        \end{aligned}
 
     where :math:`x_t` is what is observed at step t, D, D', D'' are linear layers, and :math:`p_a` is the policy of agent a.
 

@@ -49,9 +49,10 @@ class KMeansExperts(nn.Module):
     r"""Classify by what several k-means layers, side by side, say about the input.
 
     .. math::
-        y = W\,[p_1(x); \dots; p_N(x)] + b
-        \qquad\text{or}\qquad
-        y = \sum_i g_i(x)\,(W_i\, p_i(x)) + b, \quad g(x) = \operatorname{softmax}(G x)
+        \begin{aligned}
+        y &= W\,[p_1(x); \dots; p_N(x)] + b && \text{concat} \\
+        y &= \sum_i g_i(x)\, W_i\, p_i(x) + b, \quad g(x) = \operatorname{softmax}(G x + c) && \text{filter}
+        \end{aligned}
 
     where :math:`p_i(x)` are the probabilities of the clusters of expert :math:`i`.
 
@@ -59,7 +60,7 @@ class KMeansExperts(nn.Module):
         in_features: width C of the input.
         num_classes: classes to tell apart.
         num_clusters: clusters of each expert; their number is the number of experts N.
-        mode: "concat", or "filter" with a gate :math:`G` that weighs the experts.
+        mode: "concat", or "filter" with a gate :math:`G, c` that weighs the experts.
         temperature: of the cluster probabilities.
         generator: draws the first centres.
 
@@ -67,8 +68,8 @@ class KMeansExperts(nn.Module):
         x: (B, C). Returns logits (B, num_classes).
 
     Notice:
-        Call ``init_centres`` with data first. The logits are a sum over experts, so ``trace`` can say exactly what each added. That is arithmetic, not a reason: a
-        cluster need not be a concept that anybody would name, and other seeds find other clusters.
+        Call ``init_centres`` with data first. ``trace`` says exactly what each expert added to a logit. That is arithmetic, not a
+        reason: a cluster need not be a concept that anybody would name, and other seeds find other clusters.
 
     Raises:
         ValueError: if there is no expert, the mode is unknown, or the input has another width.

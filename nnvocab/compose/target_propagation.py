@@ -64,9 +64,10 @@ class TargetPropagation(nn.Module):
     r"""A row of layers that learns layer by layer: each gets a target and moves its own output towards it.
 
     .. math::
-        a_{l+1} = f_l(a_l), \qquad t_L = y, \qquad
-        t_l = \mathrm{feedback}_l(a_l, a_{l+1}, t_{l+1}), \qquad
-        \Delta\theta_l = -\eta\, \nabla_{\theta_l} \tfrac12 \lVert f_l(a_l) - t_{l+1} \rVert^2
+        \begin{aligned}
+        a_{l+1} &= f_l(a_l), \qquad t_L = y, \qquad t_l = \mathrm{feedback}_l(a_l, a_{l+1}, t_{l+1}) \\
+        \Delta\theta_l &= -\eta\, \nabla_{\theta_l} \tfrac12 \lVert f_l(a_l) - t_{l+1} \rVert^2
+        \end{aligned}
 
     where :math:`a_l` are activations, :math:`t_l` targets, :math:`\theta_l` the parameters of layer :math:`l` and
     :math:`\eta` the rate; the gradient goes through one layer only, for :math:`a_l` and :math:`t_{l+1}` are constants.

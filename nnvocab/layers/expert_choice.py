@@ -25,7 +25,7 @@ class ExpertChoices(NamedTuple):
     experts_per_token: Tensor
 
 
-def mix_chosen(x: Tensor, affinity: Tensor, gate_up: Tensor, down: Tensor, *, capacity: int) -> Tensor:
+def mix_chosen(x: Tensor, affinity: Tensor, gate: Tensor, up: Tensor, down: Tensor, *, capacity: int) -> Tensor:
     r"""Let every expert take the tokens with the highest affinity to it, one expert and one token at a time.
 
     .. math::
@@ -35,24 +35,23 @@ def mix_chosen(x: Tensor, affinity: Tensor, gate_up: Tensor, down: Tensor, *, ca
     Args:
         x: tokens that are chosen from.
         affinity: :math:`S`, of each expert to each token.
-        gate_up: for each expert the rows of its gate, and below them the rows of its up projection.
-        down: for each expert its down projection.
+        gate, up, down: the three projections of each expert, stacked.
         capacity: how many tokens k each expert takes.
 
     Shapes:
-        x: (N, C); affinity: (E, N); gate_up: (E, 2F, C); down: (E, C, F). Returns (N, C).
+        x: (N, C); affinity: (E, N); gate and up: (E, F, C); down: (E, C, F). Returns (N, C).
     """
     y = [torch.zeros_like(token) for token in x]
     for e in range(len(down)):
         for n in affinity[e].argsort(descending=True, stable=True)[:capacity].tolist():
-            gate, up = (gate_up[e] @ x[n]).chunk(2)  # (2F,) -> two of (F,)
-            y[n] = y[n] + affinity[e, n] * (down[e] @ (F.silu(gate) * up))
+            hidden = F.silu(gate[e] @ x[n]) * (up[e] @ x[n])  # (F,)
+            y[n] = y[n] + affinity[e, n] * (down[e] @ hidden)
     return torch.stack(y)
 
 
-def mix_chosen_batched(x: Tensor, affinity: Tensor, gate_up: Tensor, down: Tensor, *, capacity: int) -> Tensor:
+def mix_chosen_batched(x: Tensor, affinity: Tensor, gate: Tensor, up: Tensor, down: Tensor, *, capacity: int) -> Tensor:
     """The same function: all experts are full, so that one batched product serves them."""
-    network = SwiGLUExperts.from_weights(gate_up, down)
+    network = SwiGLUExperts.from_weights(gate, up, down)
     return gather_and_scatter(x[None], *affinity[None].topk(capacity), network)[0]
 
 

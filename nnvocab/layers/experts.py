@@ -12,7 +12,14 @@ from torch.autograd.function import once_differentiable
 
 
 def mix_experts(
-    x: Tensor, experts: Tensor, weights: Tensor, gate_up: Tensor, down: Tensor, *, capacity: int | None = None
+    x: Tensor,
+    experts: Tensor,
+    weights: Tensor,
+    gate: Tensor,
+    up: Tensor,
+    down: Tensor,
+    *,
+    capacity: int | None = None,
 ) -> Tensor:
     r"""Sum, for every token, over the experts that it was sent to, one token and one expert at a time.
 
@@ -24,13 +31,12 @@ def mix_experts(
         x: tokens.
         experts: number of the expert that is token n's j-th choice; the choices of a token differ.
         weights: weight of that choice.
-        gate_up: for each expert the rows of its gate, and below them the rows of its up projection.
-        down: for each expert its down projection.
+        gate, up, down: the three projections of each expert, stacked.
         capacity: how many tokens an expert takes; first choices are seated before second ones, each in the order of
             the tokens, and who finds no seat gets nothing from that expert. No limit if not given.
 
     Shapes:
-        x: (N, C); experts and weights: (N, k); gate_up: (E, 2F, C); down: (E, C, F). Returns (N, C).
+        x: (N, C); experts and weights: (N, k); gate and up: (E, F, C); down: (E, C, F). Returns (N, C).
     """
     seated = [0] * len(down)
     y = [torch.zeros_like(token) for token in x]
@@ -40,16 +46,23 @@ def mix_experts(
             if capacity is not None and seated[e] >= capacity:
                 continue
             seated[e] += 1
-            gate, up = (gate_up[e] @ x[n]).chunk(2)  # (2F,) -> two of (F,)
-            y[n] = y[n] + weights[n, j] * (down[e] @ (F.silu(gate) * up))
+            hidden = F.silu(gate[e] @ x[n]) * (up[e] @ x[n])  # (F,)
+            y[n] = y[n] + weights[n, j] * (down[e] @ hidden)
     return torch.stack(y) if y else torch.zeros_like(x)
 
 
 def mix_experts_grouped(
-    x: Tensor, experts: Tensor, weights: Tensor, gate_up: Tensor, down: Tensor, *, capacity: int | None = None
+    x: Tensor,
+    experts: Tensor,
+    weights: Tensor,
+    gate: Tensor,
+    up: Tensor,
+    down: Tensor,
+    *,
+    capacity: int | None = None,
 ) -> Tensor:
     """The same function, an expert at a time: tokens are sorted by expert, and each expert sees its group at once."""
-    return dispatch(x, experts, weights, SwiGLUExperts.from_weights(gate_up, down), capacity=capacity)
+    return dispatch(x, experts, weights, SwiGLUExperts.from_weights(gate, up, down), capacity=capacity)
 
 
 def seats(experts: Tensor, num_experts: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -114,37 +127,39 @@ def dispatch(
 class _SwiGLUGroups(torch.autograd.Function):
     """A group of rows after the other through its own expert, so that what lies between is still in the cache.
 
-    Outputs and gradients are written in place, not stacked from parts; of what lies between, only the first product
-    is kept for the way back, and that only if it is ``recorded``.
+    Outputs and gradients are written in place, not stacked from parts; of what lies between, only gate and up of each
+    row are kept for the way back, and those only if it is ``recorded``.
     """
 
     @staticmethod
     def forward(
         x: Tensor,
-        gate_up: Tensor,
-        down: Tensor,
-        gate_up_bias: Tensor | None,
-        down_bias: Tensor | None,
+        gate_w: Tensor,
+        up_w: Tensor,
+        down_w: Tensor,
+        gate_b: Tensor | None,
+        up_b: Tensor | None,
+        down_b: Tensor | None,
         keep: Tensor | None,
         lengths: list[int],
         recorded: bool,
     ) -> tuple[Tensor, Tensor]:
-        y = x.new_empty(len(x), down.shape[1])
-        hidden = x.new_empty(len(x) if recorded else max(lengths), gate_up.shape[1])
+        y = x.new_empty(len(x), down_w.shape[1])
+        hidden = x.new_empty(2, len(x) if recorded else max(lengths), gate_w.shape[1])
         start = 0
         for e, length in enumerate(lengths):
-            inner = hidden.narrow(0, start if recorded else 0, length)  # (M_e, 2F)
-            outer = y.narrow(0, start, length)  # (M_e, C)
-            torch.mm(x.narrow(0, start, length), gate_up.select(0, e).T, out=inner)
-            if gate_up_bias is not None:
-                inner.add_(gate_up_bias.select(0, e))
-            gate, up = inner.chunk(2, dim=-1)
-            act = F.silu(gate).mul_(up)  # (M_e, F)
+            rows, outer = x.narrow(0, start, length), y.narrow(0, start, length)  # (M_e, C)
+            gate, up = hidden.narrow(1, start if recorded else 0, length)  # (M_e, F)
+            for inner, w, b in ((gate, gate_w, gate_b), (up, up_w, up_b)):
+                torch.mm(rows, w.select(0, e).T, out=inner)
+                if b is not None:
+                    inner.add_(b.select(0, e))
+            act = F.silu(gate).mul_(up)
             if keep is not None:
                 act.mul_(keep.narrow(0, start, length))
-            torch.mm(act, down.select(0, e).T, out=outer)
-            if down_bias is not None:
-                outer.add_(down_bias.select(0, e))
+            torch.mm(act, down_w.select(0, e).T, out=outer)
+            if down_b is not None:
+                outer.add_(down_b.select(0, e))
             start += length
         return y, hidden
 
@@ -159,38 +174,33 @@ class _SwiGLUGroups(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
         if grad is None:
-            return (None,) * 8
+            return (None,) * 10
         *given, keep, hidden = ctx.saved_tensors
-        x, gate_up, down = given[:3]
-        grad, width = grad.contiguous(), down.shape[2]
+        x, gate_w, up_w, down_w = given[:4]
+        grad = grad.contiguous()
         grads = [
             torch.empty_like(t) if t is not None and wanted else None
             for t, wanted in zip(given, ctx.needs_input_grad, strict=False)
         ]
-        grad_x, grad_gate_up, grad_down, grad_gate_up_bias, grad_down_bias = grads
         start = 0
         for e, length in enumerate(ctx.lengths):
-            rows, outer, inner = (t.narrow(0, start, length) for t in (x, grad, hidden))
-            gate, up = inner.chunk(2, dim=-1)
-            open_gate, back = F.silu(gate), outer @ down.select(0, e)  # (M_e, F)
+            rows, outer = x.narrow(0, start, length), grad.narrow(0, start, length)
+            gate, up = hidden.narrow(1, start, length)
+            opened, back = F.silu(gate), outer @ down_w.select(0, e)  # (M_e, F)
             if keep is not None:
                 back.mul_(keep.narrow(0, start, length))
-            if grad_down is not None:
-                act = open_gate * up
-                if keep is not None:
-                    act.mul_(keep.narrow(0, start, length))
-                torch.mm(outer.T, act, out=grad_down.select(0, e))
-            if grad_down_bias is not None:
-                torch.sum(outer, dim=0, out=grad_down_bias.select(0, e))
-            grad_inner = torch.empty_like(inner)  # (M_e, 2F)
-            torch.mul(back, open_gate, out=grad_inner.narrow(1, width, width))
-            torch.ops.aten.silu_backward(back.mul_(up), gate, grad_input=grad_inner.narrow(1, 0, width))
-            if grad_gate_up is not None:
-                torch.mm(grad_inner.T, rows, out=grad_gate_up.select(0, e))
-            if grad_gate_up_bias is not None:
-                torch.sum(grad_inner, dim=0, out=grad_gate_up_bias.select(0, e))
-            if grad_x is not None:
-                torch.mm(grad_inner, gate_up.select(0, e), out=grad_x.narrow(0, start, length))
+            act = opened * up if keep is None else (opened * up).mul_(keep.narrow(0, start, length))
+            to_up = opened.mul_(back)  # act is made: what opened the gate is not needed any more
+            to_gate = torch.ops.aten.silu_backward(back.mul_(up), gate)
+            for g, came_in, w, b in ((to_gate, rows, 1, 4), (to_up, rows, 2, 5), (outer, act, 3, 6)):
+                if grads[w] is not None:
+                    torch.mm(g.T, came_in, out=grads[w].select(0, e))
+                if grads[b] is not None:
+                    torch.sum(g, dim=0, out=grads[b].select(0, e))
+            if grads[0] is not None:
+                part = grads[0].narrow(0, start, length)
+                torch.mm(to_gate, gate_w.select(0, e), out=part)
+                part.addmm_(to_up, up_w.select(0, e))
             start += length
         return *grads, None, None, None
 
@@ -228,24 +238,24 @@ class SwiGLUExperts(nn.Module):
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout is {dropout}, but must be a probability: at least 0 and below 1")
         self.dropout = dropout
-        self.gate_up = nn.Parameter(torch.empty(num_experts, 2 * hidden_dim, embed_dim))
-        self.down = nn.Parameter(torch.empty(num_experts, embed_dim, hidden_dim))
-        self.gate_up_bias = nn.Parameter(torch.empty(num_experts, 2 * hidden_dim)) if bias else None
-        self.down_bias = nn.Parameter(torch.empty(num_experts, embed_dim)) if bias else None
+        inside, outside = (num_experts, hidden_dim, embed_dim), (num_experts, embed_dim, hidden_dim)
+        for name, shape in (("gate", inside), ("up", inside), ("down", outside)):
+            self.register_parameter(name, nn.Parameter(torch.empty(shape)))
+            self.register_parameter(f"{name}_bias", nn.Parameter(torch.empty(shape[:2])) if bias else None)
         self.reset_parameters()
 
     @classmethod
-    def from_weights(cls, gate_up: Tensor, down: Tensor) -> SwiGLUExperts:
+    def from_weights(cls, gate: Tensor, up: Tensor, down: Tensor) -> SwiGLUExperts:
         """Wrap stacked weights, without a copy: gradients reach the tensors that were given."""
         made = cls.__new__(cls)
         nn.Module.__init__(made)
-        made.dropout, made.gate_up_bias, made.down_bias = 0.0, None, None
-        made.__dict__.update(gate_up=gate_up, down=down)
+        made.dropout, made.gate_bias, made.up_bias, made.down_bias = 0.0, None, None, None
+        made.__dict__.update(gate=gate, up=up, down=down)
         return made
 
     def reset_parameters(self) -> None:
         """Draw the weights as nn.Linear draws its own: uniform within 1 / sqrt(inputs)."""
-        for weight, bias in ((self.gate_up, self.gate_up_bias), (self.down, self.down_bias)):
+        for weight, bias in ((self.gate, self.gate_bias), (self.up, self.up_bias), (self.down, self.down_bias)):
             bound = 1 / math.sqrt(weight.shape[2])
             nn.init.uniform_(weight, -bound, bound)
             if bias is not None:
@@ -253,10 +263,9 @@ class SwiGLUExperts(nn.Module):
 
     def batch(self, x: Tensor) -> Tensor:
         """Apply each expert to its own rows, in one batched product: (E, M, C) -> (E, M, C)."""
-        hidden = x @ self.gate_up.mT  # (E, M, 2F)
-        if self.gate_up_bias is not None:
-            hidden = hidden + self.gate_up_bias.unsqueeze(1)
-        gate, up = hidden.chunk(2, dim=-1)
+        gate, up = x @ self.gate.mT, x @ self.up.mT  # (E, M, F)
+        if self.gate_bias is not None:
+            gate, up = gate + self.gate_bias.unsqueeze(1), up + self.up_bias.unsqueeze(1)
         hidden = F.dropout(F.silu(gate) * up, self.dropout, self.training)  # (E, M, F)
         y = hidden @ self.down.mT
         return y if self.down_bias is None else y + self.down_bias.unsqueeze(1)
@@ -274,7 +283,7 @@ class SwiGLUExperts(nn.Module):
         keep = None
         if self.training and self.dropout:
             keep = F.dropout(x.new_ones(len(x), self.down.shape[2]), self.dropout)
-        given = [x, self.gate_up, self.down, self.gate_up_bias, self.down_bias, keep]
+        given = [x, self.gate, self.up, self.down, self.gate_bias, self.up_bias, self.down_bias, keep]
         if torch.is_autocast_enabled(x.device.type):
             low = torch.get_autocast_dtype(x.device.type)
             given = [None if t is None else t.to(low) for t in given]

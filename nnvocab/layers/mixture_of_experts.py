@@ -138,7 +138,7 @@ class MixtureOfExperts(nn.Module):
 
     def flops_per_token(self) -> dict[str, int]:
         """Count multiplications and additions for one token: in the router, in k experts, and in all experts if dense."""
-        expert = 2 * (self.experts.gate_up[0].numel() + self.experts.down[0].numel())
+        expert = 2 * sum(w[0].numel() for w in (self.experts.gate, self.experts.up, self.experts.down))
         return {
             "router": 2 * self.embed_dim * self.num_experts,
             "sparse": self.top_k * expert,
@@ -169,7 +169,7 @@ class MixtureOfExperts(nn.Module):
         mean = routing.probs.detach().sum(dim=0) / max(1, N)  # (E,)
         entropy = torch.special.entr(mean).sum() / math.log(max(2, self.num_experts))
         return RoutingStatistics(
-            *(t.unflatten(0, shape) for t in (routing.experts, routing.weights, seated, routing.probs)),
+            *(t.reshape(*shape, t.shape[1]) for t in (routing.experts, routing.weights, seated, routing.probs)),
             tokens_per_expert=count.clamp(max=capacity),
             dropped=torch.logical_not(seated).sum().to(mean) / max(1, N * k),
             entropy=entropy,

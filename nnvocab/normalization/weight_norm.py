@@ -98,7 +98,7 @@ class WeightNorm(nn.Module):
         """Split a weight into its lengths g and itself, the direction v."""
         _check_axis(weight, self.dim)
         g = _length(weight, self.dim)
-        if not bool((g > 0).all()):
+        if not g.is_meta and not bool((g > 0).all()):
             raise ValueError("a slice of the weight is 0 and has no direction; initialize it before normalizing it")
         return g, weight
 

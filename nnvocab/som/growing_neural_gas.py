@@ -34,9 +34,11 @@ class GrowingNeuralGas(nn.Module):
     r"""Graph of prototypes that joins the two nearest to each input and grows where the error is largest.
 
     .. math::
-        w_{s_1} \leftarrow w_{s_1} + \varepsilon_b (x - w_{s_1}),\qquad
-        w_n \leftarrow w_n + \varepsilon_n (x - w_n)\ \ \text{for } n \in \mathcal N(s_1),\qquad
-        E_{s_1} \leftarrow E_{s_1} + \lVert x - w_{s_1} \rVert^2
+        \begin{aligned}
+        E_{s_1} &\leftarrow E_{s_1} + \lVert x - w_{s_1} \rVert^2 \\
+        w_{s_1} &\leftarrow w_{s_1} + \varepsilon_b (x - w_{s_1}) \\
+        w_n &\leftarrow w_n + \varepsilon_n (x - w_n) \quad \text{for } n \in \mathcal N(s_1)
+        \end{aligned}
 
     with :math:`s_1, s_2` the nearest and second-nearest unit, which get an edge of age 0, :math:`\mathcal N` the units
     that share an edge, and :math:`E` the errors.

@@ -50,9 +50,11 @@ class Stacked3DSOM(nn.Module):
     r"""Map of ``meta_size`` cubed cubes of ``cube_size`` cubed units, whose lattice is one of three.
 
     .. math::
-        h_{\text{physical}} = e^{-\lVert p - p' \rVert^2 / 2\sigma^2},\quad p = s\,m + c,\qquad
-        h_{\text{product}} = e^{-(\omega \lVert m - m' \rVert^2 + \lVert c - c' \rVert^2) / 2\sigma^2},\qquad
-        h_{\text{hierarchical}} = K_{mm'}\, e^{-\lVert c - c' \rVert^2 / 2\sigma^2}
+        \begin{aligned}
+        h_{\text{physical}} &= e^{-\lVert p - p' \rVert^2 / 2\sigma^2}, \quad p = s\,m + c \\
+        h_{\text{product}} &= e^{-(\omega \lVert m - m' \rVert^2 + \lVert c - c' \rVert^2) / 2\sigma^2} \\
+        h_{\text{hierarchical}} &= K_{mm'}\, e^{-\lVert c - c' \rVert^2 / 2\sigma^2}
+        \end{aligned}
 
     with :math:`m` the place of the cube, :math:`c` that of the unit in its cube, :math:`s` the size of a cube,
     :math:`\omega` the weight of the distance between cubes and :math:`K` the couplings of cubes that touch.

@@ -64,8 +64,9 @@ def test_gradients_are_right(scores):
 
 
 def test_what_does_not_fit_is_refused(scores):
-    with pytest.raises(ValueError, match="rising"):
-        AdaptiveSoftmax(8, 12, (8, 4))
+    for cutoffs in ((8, 4), (4, 4), (0, 4)):
+        with pytest.raises(ValueError, match="rising"):
+            AdaptiveSoftmax(8, 12, cutoffs)
     with pytest.raises(ValueError, match="rising"):
         adaptive_softmax(scores(3), ())
     with pytest.raises(ValueError, match="below n_classes"):
@@ -85,6 +86,8 @@ def test_what_does_not_fit_is_refused(scores):
 
 def test_each_tail_is_narrower_by_the_same_factor():
     layer = AdaptiveSoftmax(64, 1000, (50, 200, 600))
+    assert layer.head.bias is None
+    assert [tail[0].out_features for tail in AdaptiveSoftmax(8, 12, (4, 8), div_value=1).tail] == [8, 8]
     assert [tail[0].out_features for tail in layer.tail] == [16, 4, 1]
     assert [tail[1].out_features for tail in layer.tail] == [150, 400, 400]
 

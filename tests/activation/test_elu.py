@@ -18,9 +18,9 @@ def test_is_a_line_and_an_exponential_one_by_one(numbers, alpha):
     assert_close(ELU(alpha)(numbers), nn.ELU(alpha)(numbers))
 
 
-@pytest.mark.parametrize("alpha", [0.5, 1.0])
-def test_both_forms_agree(agree, numbers, alpha):
-    agree(elu, elu_fused, numbers, alpha=alpha)
+@pytest.mark.parametrize("options", [{}, {"alpha": 0.5}, {"alpha": 1.0}], ids=str)
+def test_both_forms_agree(agree, numbers, options):
+    agree(elu, elu_fused, numbers, **options)
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
@@ -47,6 +47,7 @@ def test_in_place():
     x = torch.tensor([-1.0, 2.0])
     assert ELU(inplace=True)(x) is x
     assert_close(x, torch.tensor([math.expm1(-1), 2.0]))
+    assert ELU(0.0, inplace=True)(torch.tensor([-1.0, 2.0])).tolist() == [0.0, 2.0]
     with pytest.raises(ValueError, match="leave inplace out"):
         ELU(-1.0, inplace=True)
 

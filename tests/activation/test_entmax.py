@@ -81,6 +81,7 @@ def test_one_alpha_for_all_or_one_for_each_row(scores):
     assert_close(entmax(x, alphas), expected)
     assert_close(entmax(x.T, alphas.T, 0), expected.T)
     assert_close(entmax(x, torch.tensor(1.5, dtype=torch.float64)), entmax15(x))
+    assert_close(entmax(x), entmax15(x))
     shared = torch.tensor([1.5], dtype=torch.float64, requires_grad=True)
     entmax(x, shared).square().sum().backward()
     assert shared.grad.shape == (1,)

@@ -23,7 +23,7 @@ def test_is_the_product_written_out(scores):
 
 
 def test_both_approximations_are_chosen(scores):
-    v, g = scores(2, 3), scores(2, 3, seed=1)
+    v, g = scores(2, 4, 3), scores(2, 4, 3, seed=1)
     assert_close(GEGLU(approximate="tanh")(torch.cat([v, g], -1)), v * nn.functional.gelu(g, approximate="tanh"))
     with pytest.raises(ValueError, match="approximate"):
         GEGLU(approximate="erf")

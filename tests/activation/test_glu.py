@@ -16,7 +16,7 @@ def test_the_second_half_gates_the_first_one_by_one(scores):
     assert_close(GLU()(x), torch.tensor(expected, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("dim", [0, 1, -1])
+@pytest.mark.parametrize("dim", [0, 1, -1, -3])
 def test_two_tensors_and_the_kernel_agree(agree, scores, dim):
     agree(lambda x: glu(*split_halves(x, dim)), GLU(dim), scores(2, 4, 6))
     x = scores(2, 4, 6)
@@ -33,9 +33,9 @@ def test_an_odd_length_is_refused():
 
 
 def test_alone_it_halves_the_width_and_behind_a_doubled_map_it_keeps_it():
-    x = torch.randn(3, 8)
-    assert F.glu(x).shape == (3, 4)
-    assert GLU()(nn.Linear(8, 16)(x)).shape == (3, 8)
+    x = torch.randn(3, 6, 8)
+    assert GLU()(x).shape == split_halves(x)[0].shape == F.glu(x).shape == (3, 6, 4)
+    assert GLU()(nn.Linear(8, 16)(x)).shape == (3, 6, 8)
 
 
 def test_integers_are_refused():

@@ -37,7 +37,9 @@ def test_rows_sum_to_one_and_columns_do_not(scores):
 
 def test_one_row_is_the_softmax_and_rows_that_do_not_divide_are_refused(scores):
     x = scores(2, 6)
-    assert_close(grid_softmax(x, 1), x.softmax(-1))
+    for form in (grid_softmax, grid_softmax_fused):
+        assert_close(form(x, 1), x.softmax(-1))
+        assert_close(form(x[0], 1), x[0].softmax(-1))
     for rows in (4, 0):
         with pytest.raises(ValueError, match="rows of equal length"):
             grid_softmax(x, rows)

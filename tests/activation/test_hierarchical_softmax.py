@@ -73,6 +73,7 @@ def test_the_logarithm_is_finite_on_a_long_way():
 def test_a_balanced_tree_has_short_paths():
     assert max(len(path) for path in read_tree(balanced_tree(1000))[1]) == 10
     assert balanced_tree(4, 4) == (0, 1, 2, 3)
+    assert balanced_tree(2) == (0, 1)
     with pytest.raises(ValueError, match="at least 2"):
         balanced_tree(1)
 

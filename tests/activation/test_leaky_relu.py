@@ -16,13 +16,15 @@ def test_keeps_a_share_below_zero_one_by_one(numbers, slope):
     assert_close(LeakyReLU(slope)(numbers), nn.LeakyReLU(slope)(numbers))
 
 
-def test_both_forms_agree(agree, numbers):
-    agree(leaky_relu, leaky_relu_fused, numbers, negative_slope=0.2)
+@pytest.mark.parametrize("options", [{}, {"negative_slope": 0.2}], ids=str)
+def test_both_forms_agree(agree, numbers, options):
+    agree(leaky_relu, leaky_relu_fused, numbers, **options)
 
 
-def test_the_gradient_below_zero_is_the_slope():
+@pytest.mark.parametrize("form", [leaky_relu, LeakyReLU()], ids=str)
+def test_the_gradient_below_zero_is_the_slope_a_hundredth_unless_told_otherwise(form):
     x = torch.tensor([-5.0, 0.0, 5.0], requires_grad=True)
-    LeakyReLU(0.01)(x).sum().backward()
+    form(x).sum().backward()
     assert_close(x.grad, torch.tensor([0.01, 0.01, 1.0]))
 
 
@@ -30,6 +32,7 @@ def test_in_place():
     x = torch.tensor([-1.0, 2.0])
     assert LeakyReLU(0.5, inplace=True)(x) is x
     assert_close(x, torch.tensor([-0.5, 2.0]))
+    assert LeakyReLU(0.0, inplace=True)(torch.tensor([-1.0, 2.0])).tolist() == [0.0, 2.0]
     with pytest.raises(ValueError, match="leave inplace out"):
         LeakyReLU(-0.5, inplace=True)
 

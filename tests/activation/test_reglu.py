@@ -23,6 +23,10 @@ def test_a_closed_gate_passes_no_gradient():
     assert g.grad == 0
 
 
+def test_the_last_axis_is_halved_unless_told_otherwise():
+    assert ReGLU()(torch.zeros(2, 4, 6)).shape == (2, 4, 3)
+
+
 def test_a_value_and_a_gate_of_different_shapes_are_refused():
     with pytest.raises(ValueError, match="two tensors of one shape"):
         reglu(torch.zeros(2, 3), torch.zeros(2, 1))

@@ -26,8 +26,10 @@ def test_the_slope_at_zero_is_zero_and_nan_stays_nan(form):
     assert form(torch.tensor([float("nan")])).isnan().all()
 
 
-def test_in_place_writes_over_the_input():
+def test_in_place_writes_over_the_input_and_only_then():
     x = torch.tensor([-1.0, 2.0])
+    ReLU()(x)
+    assert x.tolist() == [-1.0, 2.0]
     assert ReLU(inplace=True)(x).data_ptr() == x.data_ptr()
     assert_close(x, torch.tensor([0.0, 2.0]))
 

@@ -84,6 +84,9 @@ def test_alpha_dropout_does_nothing_in_eval_and_follows_its_generator():
             with pytest.raises(ValueError, match="below 1"):
                 call(p)
     assert_close(alpha_dropout(x, 0.0), x)
+    half = alpha_dropout(x, 0.5, generator=torch.Generator().manual_seed(3))
+    for form in (alpha_dropout, lambda x, generator: AlphaDropout(generator=generator)(x)):
+        assert_close(form(x, generator=torch.Generator().manual_seed(3)), half)
 
 
 def test_in_place():

@@ -18,9 +18,9 @@ def test_is_x_times_its_sigmoid_one_by_one(numbers, beta):
     assert_close(SiLU(beta)(numbers), expected)
 
 
-@pytest.mark.parametrize("beta", [-1.0, 0.0, 0.5, 1.0, 3.0])
-def test_both_forms_agree_for_a_number(agree, numbers, beta):
-    agree(silu, silu_fused, numbers, beta=beta)
+@pytest.mark.parametrize("options", [{}, *({"beta": beta} for beta in (-1.0, 0.0, 0.5, 1.0, 2.0, 3.0))], ids=str)
+def test_both_forms_agree_for_a_number(agree, numbers, options):
+    agree(silu, silu_fused, numbers, **options)
 
 
 def test_both_forms_agree_for_a_tensor_and_its_gradient(agree, scores):
@@ -30,14 +30,16 @@ def test_both_forms_agree_for_a_tensor_and_its_gradient(agree, scores):
 def test_the_limits_are_half_of_x_and_relu(numbers):
     assert_close(silu(numbers, 0.0), numbers / 2)
     assert_close(silu(numbers, 1e6), torch.relu(numbers))
-    assert_close(SiLU()(numbers), nn.SiLU()(numbers))
+    for form in (silu, SiLU()):
+        assert_close(form(numbers), nn.SiLU()(numbers))
 
 
-def test_beta_is_learned_for_each_channel(scores):
-    layer, x = SiLU(1.0, learnable=True, num_parameters=3).double(), scores(5, 3, 4)
+@pytest.mark.parametrize("shape", [(5, 3), (5, 2, 4)])
+def test_beta_is_learned_for_each_channel(scores, shape):
+    layer, x = SiLU(1.0, learnable=True, num_parameters=shape[1]).double(), scores(*shape)
     layer(x).sum().backward()
     s = torch.sigmoid(x)
-    assert_close(layer.beta.grad, (x**2 * s * (1 - s)).sum((0, 2)))
+    assert_close(layer.beta.grad, (x**2 * s * (1 - s)).transpose(0, 1).flatten(1).sum(1))
     assert len(list(SiLU(2.0).parameters())) == 0
 
 

@@ -47,6 +47,10 @@ def test_the_hidden_widths_of_the_published_models():
         gated_hidden_width(4, ratio=0.0)
 
 
+def test_the_last_axis_is_halved_unless_told_otherwise():
+    assert SwiGLU()(torch.zeros(2, 4, 6)).shape == (2, 4, 3)
+
+
 def test_a_value_and_a_gate_of_different_shapes_are_refused():
     with pytest.raises(ValueError, match="two tensors of one shape"):
         swiglu(torch.zeros(2, 3), torch.zeros(2, 1))

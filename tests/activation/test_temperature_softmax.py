@@ -41,6 +41,11 @@ def test_the_limits_are_the_argmax_and_the_uniform_distribution(scores):
 
 
 @pytest.mark.parametrize("form", [temperature_softmax, temperature_softmax_fused])
+def test_is_the_softmax_unless_told_otherwise(form, scores):
+    assert_close(form(scores(3, 4)), scores(3, 4).softmax(-1))
+
+
+@pytest.mark.parametrize("form", [temperature_softmax, temperature_softmax_fused])
 def test_a_small_temperature_does_not_overflow(form):
     assert form(torch.tensor([1000.0, 0.0]), 1e-38).tolist() == [1.0, 0.0]
 
@@ -70,8 +75,9 @@ def test_the_fit_is_the_least_cross_entropy(scores):
 
 
 def test_a_fit_that_has_no_answer_is_refused():
-    with pytest.raises(ValueError, match="T goes to 0"):
-        fit_temperature(torch.eye(3), torch.arange(3))
+    for height in (torch.ones(3), torch.tensor([1.0, 2.0, 3.0])):
+        with pytest.raises(ValueError, match="T goes to 0"):
+            fit_temperature(height.diag(), torch.arange(3))
     with pytest.raises(ValueError, match=r"\(N, C\)"):
         fit_temperature(torch.eye(3), torch.arange(2))
     with pytest.raises(ValueError, match="T goes to infinity"):

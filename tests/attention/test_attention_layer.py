@@ -48,6 +48,11 @@ def test_grouped_mode_is_the_grouped_layer_with_a_cache_a_quarter_the_size():
     assert standard.new_cache(1, 10).nbytes == 4 * layer.new_cache(1, 10).nbytes
 
 
+def test_decoupled_mode_has_no_gate_and_no_null_token_unless_asked():
+    inner = AttentionLayer.from_settings(DECOUPLED).attention
+    assert inner.paths.gate is None and inner.null_key is None and inner.null_value is None
+
+
 @pytest.mark.parametrize("gate", [False, True, "input"])
 def test_decoupled_mode_is_the_decoupled_layer(gate):
     layer = AttentionLayer.from_settings({**DECOUPLED, "decoupled_gate": gate, "v_dim": 32, "n_kv_heads": 2})

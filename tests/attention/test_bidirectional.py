@@ -17,6 +17,12 @@ def test_is_attention_without_a_mask():
     assert_close(layer(x), expected)
 
 
+def test_it_has_the_parameters_of_torchs_layer_with_and_without_a_bias():
+    for options in ({}, {"bias": False}):
+        ours, theirs = BidirectionalAttention(16, 4, **options), torch.nn.MultiheadAttention(16, 4, **options)
+        assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
+
+
 def test_every_output_depends_on_every_input():
     layer, x = BidirectionalAttention(16, 4), torch.randn(1, 6, 16, requires_grad=True)
     y = layer(x)

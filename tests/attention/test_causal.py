@@ -26,6 +26,12 @@ def test_plain_and_fused_agree_on_the_value_and_on_every_gradient(S):
     assert_close(*(torch.autograd.grad(y.square().sum(), inputs) for y in (plain, fused)))
 
 
+def test_it_has_the_parameters_of_torchs_layer_with_and_without_a_bias():
+    for options in ({}, {"bias": False}):
+        ours, theirs = CausalAttention(16, 4, **options), torch.nn.MultiheadAttention(16, 4, **options)
+        assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
+
+
 def test_queries_behind_a_prefix_see_the_prefix():
     q, k, v = torch.randn(3, 6, 4).unbind()
     assert_close(causal_attention(q[4:], k, v), causal_attention(q, k, v)[4:])
@@ -60,6 +66,15 @@ def test_with_a_cache_it_gives_what_it_gives_at_once(positions, chunk):
         whole, weights = layer(x, need_weights=True)
     assert_close(torch.cat([y for y, _ in parts], dim=1), whole)
     assert_close(parts[-1][1], weights[:, :, -parts[-1][1].shape[2] :])
+
+
+def test_a_cache_forgets_nothing_unless_it_was_asked_to_slide():
+    layer, x = CausalAttention(16, 4), torch.randn(1, 4, 16)
+    with torch.no_grad():
+        cache = layer.new_cache(1, 3)
+        layer(x[:, :3], cache=cache)
+        with pytest.raises(ValueError, match="make it sliding"):
+            layer(x[:, 3:], cache=cache)
 
 
 def test_dropout_and_padding_reach_the_heads():

@@ -116,6 +116,14 @@ def test_heads_may_have_a_width_of_their_own():
     assert CrossAttention(8, 2).q.weight.shape == CrossAttention(8, 2, d_k=4).q.weight.shape
 
 
+def test_numbers_without_a_width_may_look_at_each_other():
+    """Everything is one wide, so attention is arithmetic with numbers."""
+    layer, x, memory = CrossAttention(1, 1), torch.randn(1, 3, 1), torch.randn(1, 4, 1)
+    q, k, v = (a.weight * t + a.bias for a, t in ((layer.q, x), (layer.k, memory), (layer.v, memory)))
+    mixed = (q @ k.mT).exp() @ v / (q @ k.mT).exp().sum(-1, keepdim=True)
+    assert_close(layer(x, memory), layer.out.weight * mixed + layer.out.bias)
+
+
 def test_dropout_acts_only_while_training():
     layer, x = CrossAttention(8, 2, dropout=0.5), torch.randn(1, 5, 8)
     assert not torch.allclose(layer(x, x), layer(x, x))

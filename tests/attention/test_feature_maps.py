@@ -5,6 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from nnvocab.attention import EluPlusOne, LearnedFeatures, RandomFeatures, ReluFeatures, make_feature_map
+from nnvocab.attention.feature_maps import features_of
 
 
 def test_simple_maps_are_what_they_say():
@@ -20,6 +21,13 @@ def test_learned_features_are_positive_sum_to_one_and_learn():
     assert_close(y.sum(-1), torch.ones(5))
     y[:, 0].sum().backward()
     assert features.weight.grad.abs().sum() > 0
+
+
+def test_learned_features_are_the_softmax_over_a_projection_and_its_negative():
+    features = LearnedFeatures(1, 4)
+    features.load_state_dict({"weight": torch.tensor([[1.0], [2.0]]).log()})
+    y = features(torch.tensor([[1.0], [-1.0]]))  # e to the power of log 1, log 2, -log 1, -log 2
+    assert_close(y, torch.tensor([[1.0, 2.0, 1.0, 0.5], [1.0, 0.5, 1.0, 2.0]]) / 4.5)
 
 
 def test_random_features_meet_the_exponential_kernel_and_more_of_them_come_nearer():
@@ -50,6 +58,16 @@ def test_random_directions_are_orthogonal_in_blocks_and_as_long_as_gaussian_ones
 def test_the_same_generator_draws_the_same_directions():
     a, b = (RandomFeatures(4, 6, generator=torch.Generator().manual_seed(1)).weight for _ in range(2))
     assert torch.equal(a, b)
+
+
+def test_the_largest_exponents_come_off_and_the_weights_stay():
+    features = RandomFeatures(4, 6, generator=torch.Generator().manual_seed(0))
+    q, k = torch.randn(2, 1, 2, 5, 4, generator=torch.Generator().manual_seed(1)).unbind()
+    phi_q, phi_k, _ = features_of(features, q, k)
+    assert_close(phi_q.amax(-1), torch.ones(1, 2, 5))
+    assert_close(phi_k.amax(-2), torch.ones(1, 2, 6))
+    weights, bare = phi_q @ phi_k.mT, features(q) @ features(k).mT
+    assert_close(weights / weights.sum(-1, keepdim=True), bare / bare.sum(-1, keepdim=True))
 
 
 @pytest.mark.parametrize(

@@ -55,3 +55,8 @@ def test_what_does_not_fit_is_refused():
         LearnedPositions(8, 4, beyond="wrap")
     with pytest.raises(ValueError, match="width 5"):
         LearnedPositions(8, 4)(torch.zeros(1, 2, 5))
+
+
+def test_one_position_of_width_one_is_a_table_too():
+    layer = LearnedPositions(1, 1)
+    assert_close(layer(torch.zeros(2, 1, 1))[0], layer.table.weight)

@@ -58,6 +58,7 @@ def test_one_layer_that_looks_ahead_makes_all_later_states_look_ahead():
 def test_the_cycle_repeats():
     stack = OscillatingAttention(8, 2)
     assert stack.directions == DIRECTIONS * 4  # twelve layers
+    assert OscillatingAttention(8, 2, num_layers=1).directions == ("both",)
 
 
 def test_masks_leave_no_row_blind_and_see_by_distance_alone():

@@ -80,11 +80,11 @@ def test_reading_costs_in_proportion_to_the_input_and_thinking_does_not():
         patch.setattr(F, "scaled_dot_product_attention", count)
         for S in (100, 200):
             counts.append([])
-            Perceiver(4, 8, 3, 2, depth=2, repeats=2, query_dim=8)(torch.randn(1, S, 3), queries=torch.randn(5, 8))
+            Perceiver(4, 8, 3, 2, depth=3, repeats=2, query_dim=8)(torch.randn(1, S, 3), queries=torch.randn(5, 8))
     for S, found in zip((100, 200), counts, strict=True):
-        expected = perceiver_scores(S, num_latents=4, depth=2, repeats=2, outputs=5)
-        assert found == [4 * S, 16, 16, 4 * S, 16, 16, 20]
-        assert expected == {"read": 8 * S, "latent": 64, "write": 20}
+        expected = perceiver_scores(S, num_latents=4, depth=3, repeats=2, outputs=5)
+        assert found == [4 * S, 16, 16, 16, 4 * S, 16, 16, 16, 20]
+        assert expected == {"read": 8 * S, "latent": 96, "write": 20}
 
 
 @pytest.mark.parametrize(

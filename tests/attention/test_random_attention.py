@@ -84,6 +84,11 @@ def test_a_layer_depends_on_the_blocks_that_it_lists():
     assert torch.equal(dependencies(layer, torch.randn(1, 20, 8)), expected)
 
 
+def test_a_layer_draws_what_the_paper_draws_unless_told_otherwise():
+    expected = bigbird_layout(40, window_size=1, num_random=3, num_global=2, seed=0)
+    assert BigBirdAttention(8, 2, block_size=2).layout(80) == expected
+
+
 def test_memory_grows_with_the_length_and_not_with_its_square():
     def peak(T):
         q, k, v = (torch.randn(1, 1, T, 8) for _ in range(3))

@@ -45,6 +45,14 @@ def test_plain_and_fused_agree_on_the_value_and_on_every_gradient(causal):
     assert_close(*(torch.autograd.grad(y.square().sum(), [q, k, v]) for y in (plain, fused)))
 
 
+def test_unless_asked_it_looks_both_ways_and_has_no_bias():
+    q, k, v = torch.randn(3, 1, 2, 4, 6).unbind()
+    expected = F.scaled_dot_product_attention(complex_rotation(q), complex_rotation(k), v)
+    for form in (rotary_attention, rotary_attention_fused):
+        assert_close(form(q, k, v, rotary_frequencies(6).float()), expected, atol=1e-5, rtol=1e-5)
+    assert not any("bias" in name for name, _ in RotaryAttention(16, 4).named_parameters())
+
+
 @pytest.mark.parametrize("layout", ["interleaved", "half"])
 def test_moving_the_whole_text_changes_nothing(layout):
     layer = RotaryAttention(16, 2, rope=RotaryEmbedding(8, layout=layout), causal=True)

@@ -85,6 +85,7 @@ def test_reach_grows_by_a_window_a_layer():
     for n in (1, 2, 3):
         assert torch.equal(reach([mask] * n), rule_mask(window_rule(2 * n), 20))
     assert layers_to_reach_all(mask) == 10  # 19 steps of 2
+    assert [layers_to_reach_all(mask, most=n) for n in (9, 10)] == [None, 10]
     assert layers_to_reach_all(rule_mask(either(window_rule(2), global_rule([0])), 20)) == 2
     assert layers_to_reach_all(rule_mask(window_rule(2, dilation=2), 20)) is None
     with pytest.raises(ValueError, match="one layer"):

@@ -166,6 +166,11 @@ def test_axes_for_batch_and_heads_may_be_missing(form, kind):
     assert_close(form(q, k[:1], v[:1, :1])[1, 1], form(q[1, 1], k[0, 1], v[0, 0]))  # one for all
 
 
+def test_without_a_batch_axis_the_first_axis_is_no_head_and_must_be_equal():
+    with pytest.raises(ValueError, match="must be equal or 1"):
+        scaled_dot_product_attention_fused(torch.randn(4, 3, 2), torch.randn(2, 3, 2), torch.randn(2, 3, 2))
+
+
 def test_shared_heads_are_read_by_the_fused_form_and_refused_by_the_plain_one():
     q, k, v = qkv(T=6)
     q = torch.cat([q, q.flip(2)], dim=1)  # four query heads, two key/value heads

@@ -60,6 +60,12 @@ def test_a_query_whose_window_is_all_padding_gets_zero():
         assert (y[1] != 0).all()
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_window_as_long_as_the_text_is_full_attention(form):
+    q, k, v = heads(6)
+    assert_close(form(q, k, v, window_size=5), (q @ k.mT / 2).softmax(-1) @ v)
+
+
 def test_the_window_counts_as_it_says():
     both_sides, back = (rule_mask(window_rule(4, causal=c), 50).sum(-1) for c in (False, True))
     assert both_sides[25] == 2 * 4 + 1

@@ -112,6 +112,12 @@ def test_chosen_blocks_agree_with_their_mask(causal, keep):
     assert_close(torch.autograd.grad((y * c).sum(), given), torch.autograd.grad((expected * c).sum(), given))
 
 
+def test_all_blocks_chosen_is_full_attention():
+    q, k, v = heads(24)
+    assert choose_blocks(q, k, block_size=4, keep=6).all()
+    assert_close(chosen_blocks_attention(q, k, v, block_size=4, keep=6), (q @ k.mT / 2).softmax(-1) @ v)
+
+
 def test_blocks_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="pad to a multiple"):
         choose_blocks(*heads(10)[:2], block_size=4, keep=1)

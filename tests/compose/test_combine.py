@@ -91,6 +91,16 @@ def test_padding_adds_zeros_at_the_end_of_the_axis():
     assert_close(combine(sizes, "add", pad=True), torch.tensor([[3.0, 3.0, 2.0, 1.0]]))
 
 
+def test_the_features_are_the_last_axis_where_none_is_named():
+    a, b = doubles((2, 4, 3), (2, 4, 1))
+    wide = torch.cat([b, torch.zeros(2, 4, 2)], 2)
+    for joined in (concat_branches([a, b]), combine([a, b])):
+        assert_close(joined, torch.cat([a, b], 2))
+    for total in (add_branches([a, b], pad=True), combine([a, b], "add", pad=True)):
+        assert_close(total, a + wide)
+    assert_close(average_branches([a, b], pad=True), (a + wide) / 2)
+
+
 def test_a_mode_is_its_name():
     assert CombineMode.of("avg") is CombineMode.AVG and CombineMode.ADD == "add"
     with pytest.raises(ValueError, match="concat, add, avg, grid_scatter, filter"):

@@ -116,12 +116,26 @@ def test_what_the_denoiser_is_given_has_the_noise_of_its_step():
     assert (noise.std() - 1).abs() < 0.02
 
 
+def test_a_schedule_of_one_step_trains_on_pure_noise():
+    head, seen = made(4, 2, num_train_timesteps=1, num_infer_steps=1), []
+    head.denoise = lambda x, t, condition: seen.append((x, t)) or x
+    head.loss(torch.zeros(5000, 4, dtype=torch.float64), torch.zeros(5000, dtype=torch.long))
+    ((x, t),) = seen
+    assert t.eq(1).all()
+    assert x.mean(0).abs().max() < 0.06  # nothing of the embedding is left
+
+
+@pytest.mark.parametrize(("width", "given", "hidden"), [(20, {"mlp_mult": 5}, 100), (3, {}, 64)])
+def test_the_denoiser_is_a_multiple_of_the_width_and_64_at_least(width, given, hidden):
+    assert DiffusionNextTokenHead(width, 3, **given).denoiser[0].out_features == hidden
+
+
 @pytest.mark.parametrize("p", [0.0, 0.3])
 def test_training_hides_the_hidden_state_as_often_as_was_asked(p):
     head, seen = made(4, 2, cfg_dropout_p=p), []
     head.denoise = lambda x, t, condition: seen.append(condition) or x
-    head.loss(torch.randn(4000, 4, dtype=torch.float64), torch.zeros(4000, dtype=torch.long))
-    hidden = (seen[0] == 0).all(1).double().mean().item()
+    head.loss(torch.randn(40, 100, 4, dtype=torch.float64), torch.zeros(40, 100, dtype=torch.long))
+    hidden = (seen[0] == 0).all(-1).double().mean().item()
     assert hidden == pytest.approx(p, abs=0.03 if p else 0)
 
 

@@ -157,6 +157,12 @@ def test_mixed_precision_runs_whether_branches_are_skipped_or_not():
     assert_close(skipping.float(), dense.float(), rtol=0.02, atol=0.02)
 
 
+def test_the_gate_has_the_type_of_the_branches():
+    layer = mixture_of_branches([nn.Linear(4, 3).double(), nn.Linear(4, 3).double()], 4)
+    assert layer(torch.zeros(2, 4, dtype=torch.float64)).dtype == layer.gate.layer.weight.dtype == torch.float64
+    assert mixture_of_branches([nn.Tanh(), nn.ReLU()], 4)(torch.zeros(2, 4)).shape == (2, 4)  # branches without weights
+
+
 def test_what_cannot_be_balanced_is_refused():
     with pytest.raises(ValueError, match="a sample at least"):
         balance_loss(torch.zeros(0, 3))

@@ -56,12 +56,12 @@ def test_how_many_are_zero_depends_on_the_gaps():
 
 @pytest.mark.parametrize("kind", ["softmax", "sparsemax", "entmax"])
 def test_top_k_shares_among_the_largest(kind):
-    z = torch.randn(6, 5, dtype=torch.float64, requires_grad=True)
+    z = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
     w = gate_weights(z, kind=kind, top_k=2, temperature=2.0)
     values, index = z.topk(2, -1)
     assert_close(w.gather(-1, index), gate_weights(values, kind=kind, temperature=2.0))
     assert (w > 0).sum(-1).max() <= 2
-    assert_close(w.sum(-1), torch.ones(6, dtype=torch.float64))
+    assert_close(w.sum(-1), torch.ones(2, 3, dtype=torch.float64))
     assert torch.autograd.gradcheck(lambda v: gate_weights(v, kind=kind, top_k=2), z)
 
 
@@ -156,6 +156,7 @@ def test_a_single_weight_teaches_a_gate_nothing_and_is_refused():
     assert slope.abs().max() == 0
     with pytest.raises(ValueError, match="top_k=2, or hard=True"):
         Gate(nn.Linear(4, 3), top_k=1)
+    assert_close(Gate(nn.Linear(4, 1), top_k=1)(torch.randn(2, 4)), torch.ones(2, 1))  # one branch alone has no choice
 
 
 def test_the_temperature_may_fall_while_training():

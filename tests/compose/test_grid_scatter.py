@@ -43,6 +43,12 @@ def test_stacked_form_agrees_on_the_value_and_on_every_gradient(pad):
 
 
 @pytest.mark.parametrize("scatter", [grid_scatter, grid_scatter_stacked])
+def test_padding_fills_up_to_the_widest(scatter):
+    y = scatter([torch.ones(2, 3), torch.ones(2, 1)], (2, 1), [(0, 0), (1, 0)], pad=True)
+    assert_close(y[1, :, 0, 0], torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("scatter", [grid_scatter, grid_scatter_stacked])
 @pytest.mark.parametrize(
     ("grid", "cells", "message"),
     [

@@ -85,3 +85,4 @@ def test_actions_are_whole_numbers_and_heads_are_some():
         GridSoftmaxHead(3, 4).log_prob(torch.zeros(1, 12), torch.zeros(1, 3))
     with pytest.raises(ValueError, match="num_heads is 0"):
         MultiAgentPolicy(6, 8, num_heads=0)
+    assert MultiAgentPolicy(6, 8, num_heads=1)(torch.zeros(2, 5, 6)).shape == (2, 3, 4)

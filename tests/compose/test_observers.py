@@ -33,6 +33,13 @@ def test_the_numbers_are_those_of_the_outputs_and_of_their_gradients():
     assert_close(back.mean, (2 * y).mean().item())
 
 
+def test_zeros_are_not_active():
+    layer, recorder = Parallel([nn.ReLU(), nn.Identity()]), Recorder()
+    with observe(layer, recorder):
+        layer(torch.tensor([[-1.0, 0.0, 2.0]]))
+    assert [event.active for event in recorder.events] == [1, 1]
+
+
 def test_branches_and_gates_are_seen_at_any_depth():
     layer, recorder = model(), Recorder()
     with observe(layer, recorder) as watch:
@@ -41,6 +48,8 @@ def test_branches_and_gates_are_seen_at_any_depth():
     assert {"branches.0", "branches.1", "branches.1.branches.0", "branches.1.branches.1", "branches.1.gate"} == set(
         watch.paths
     )
+    numbers = {event.path: event.index for event in recorder.events}
+    assert numbers["branches.1"] == numbers["branches.1.branches.1"] == 1 and numbers["branches.1.gate"] == -1
     assert len(recorder.series("branches.1.gate")) == 1 and len(recorder.series("branches.0", phase="backward")) == 1
 
 
@@ -79,10 +88,11 @@ def test_a_live_plot_draws_a_line_for_each_branch():
 
     fig, ax = plt.subplots()
     layer = Parallel([nn.Linear(4, 3), nn.Linear(4, 3)])
-    with observe(layer, LivePlot(ax, every=4)):
-        for _ in range(2):
+    with observe(layer, LivePlot(ax, every=8)):
+        for _ in range(4):
             layer(torch.randn(5, 4)).sum().backward()
     assert len(ax.lines) == 2 and [t.get_text() for t in ax.texts] == ["branches.0", "branches.1"]
+    assert [t.xy for t in ax.texts] == [(3, line.get_ydata()[-1]) for line in ax.lines]  # at its end
     plt.close(fig)
 
 

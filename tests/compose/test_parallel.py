@@ -126,6 +126,7 @@ def test_skipping_zeros_changes_nothing_but_the_work():
         ({"mode": "filter"}, "needs gate="),
         ({"mode": "add", "gate": nn.Linear(4, 3)}, "leave the gate out"),
         ({"mode": "grid_scatter"}, "needs grid="),
+        ({"mode": "grid_scatter", "grid": (2, 2)}, "needs grid="),
         ({"mode": "add", "grid": (2, 2)}, "leave it out"),
         ({"mode": "grid_scatter", "grid": (2, 2), "positions": [(0, 0)]}, "1 positions for 3 branches"),
         ({"mode": "filter", "gate": Gate(nn.Linear(4, 2))}, "2 outputs for 3 branches"),

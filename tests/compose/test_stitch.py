@@ -64,8 +64,18 @@ def test_four_experts_of_other_sizes_behind_a_sparse_gate():
 
 
 def test_experts_are_frozen_if_asked_and_the_stitches_stay():
-    layer = mixture_of_branches(stitched_branches([nn.Linear(8, 3), nn.Linear(8, 5)], (8,), 4, freeze_experts=True), 8)
-    assert sum(trainable(layer).values()) == (3 * 4 + 4) + (5 * 4 + 4) + (8 * 2 + 2)
+    experts, added = [nn.Linear(8, 3), nn.Linear(8, 5)], (3 * 4 + 4) + (5 * 4 + 4) + (8 * 2 + 2)
+    layer = mixture_of_branches(stitched_branches(experts, (8,), 4), 8)
+    assert sum(trainable(layer).values()) == added + (8 * 3 + 3) + (8 * 5 + 5)
+    layer = mixture_of_branches(stitched_branches(experts, (8,), 4, freeze_experts=True), 8)
+    assert sum(trainable(layer).values()) == added
+
+
+def test_a_stitch_has_the_type_of_its_expert():
+    (branch,) = stitched_branches([nn.Linear(8, 3).double()], (8,), 4)
+    assert branch(torch.zeros(2, 8, dtype=torch.float64)).shape == (2, 4)
+    (branch,) = stitched_branches([nn.Tanh()], (8,), 4)  # an expert without weights
+    assert branch(torch.zeros(2, 8)).shape == (2, 4)
 
 
 def test_what_does_not_fit_is_refused():

@@ -52,6 +52,14 @@ def test_stacked_groups_exchange_nothing_unless_shuffled(shuffle):
     assert bool(crosses) is shuffle
 
 
+@pytest.mark.parametrize("options", [{}, {"stride": 2, "padding": 1}, {"bias": False}], ids=str)
+def test_computes_what_torchs_layer_computes(options):
+    ours, theirs = GroupedConv2d(4, 8, (3, 2), 2, **options), nn.Conv2d(4, 8, (3, 2), groups=2, **options)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 4, 6, 7)
+    assert_close(ours(x), theirs(x))
+
+
 def test_parameters_shrink_by_the_groups():
     sizes = [GroupedConv2d(64, 128, 3, groups=g, bias=False).weight.numel() for g in (1, 4, 32)]
     assert sizes[0] == 4 * sizes[1] == 32 * sizes[2]

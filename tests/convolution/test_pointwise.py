@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from nnvocab.convolution.feature_maps import feature_map_report
 from nnvocab.convolution.pointwise import PointwiseConv2d, pointwise_conv2d, pointwise_conv2d_torch
 
 
@@ -31,6 +32,11 @@ def test_looks_at_no_neighbour():
     changed = x.clone()
     changed[..., 1, 2] += 1
     assert (layer(x) != layer(changed)).any(dim=1).nonzero().tolist() == [[0, 1, 2]]
+
+
+def test_a_report_sees_one_position_and_one_product_for_each_pair_of_channels():
+    (row,) = feature_map_report(nn.Sequential(PointwiseConv2d(3, 8)), torch.zeros(1, 3, 5, 6))
+    assert (row.receptive_field, row.multiply_adds) == ((1, 1), 3 * 8 * 5 * 6)
 
 
 @pytest.mark.parametrize(("shape", "message"), [((3, 4, 5), "batch axis"), ((1, 4, 4, 5), "x has 4 channels")])

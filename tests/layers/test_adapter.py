@@ -103,3 +103,4 @@ def test_what_does_not_fit_is_refused(make, error, message):
 
 def test_the_smallest_has_one_number_on_the_way():
     assert Adapter(1, 1)(torch.ones(2, 1)).shape == (2, 1) and Adapter(4).down.out_features == 64
+    assert AdapterModel(net(), ["0"]).model[0].tasks["default"].down.out_features == 64

@@ -63,3 +63,4 @@ def test_inputs_that_do_not_fit_are_refused():
 
 def test_the_smallest_is_one_weight():
     assert Bilinear(1, 1, 1)(torch.ones(2, 1), torch.ones(2, 1)).shape == (2, 1)
+    assert Bilinear(1, 1, 1).state_dict().keys() == nn.Bilinear(1, 1, 1).state_dict().keys()

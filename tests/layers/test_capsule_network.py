@@ -74,3 +74,12 @@ def test_sizes_are_those_that_are_said():
     assert network.classes.weight.shape == (8 * 2 * 2, 10, 16, 8)  # kinds at 2 x 2 places, classes, widths
     wide = [layer.out_features for layer in network.decoder.layers if hasattr(layer, "out_features")]
     assert wide == [64, 128, 64]
+
+
+def test_a_capsule_of_length_zero_has_a_length_and_a_gradient():
+    network = CapsuleNetwork((1, 6, 6), 3, channels=4)
+    torch.nn.init.zeros_(network.classes.weight)  # no part votes for anything
+    lengths = network(torch.rand(2, 1, 6, 6)).lengths
+    lengths.sum().backward()
+    assert_close(lengths, torch.zeros(2, 3), atol=1e-5, rtol=0)
+    assert network.classes.weight.grad.isfinite().all()

@@ -52,3 +52,6 @@ def test_a_share_out_of_range_is_refused(p):
 
 def test_drops_half_unless_told_otherwise_as_torchs_does():
     assert Dropout().p == nn.Dropout().p == 0.5
+    x = torch.ones(100)
+    assert_close(dropout(x, x > 0), 2 * x)
+    assert set(dropout_torch(x).tolist()) == {0.0, 2.0}

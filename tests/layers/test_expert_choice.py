@@ -9,11 +9,11 @@ from nnvocab.layers.expert_choice import ExpertChoice, mix_chosen, mix_chosen_ba
 
 def setting(N=7, C=5, E=4, hidden=3):
     draw = torch.Generator().manual_seed(0)
-    x, scores, gate_up, down = (
+    x, scores, gate, up, down = (
         torch.randn(s, generator=draw, dtype=torch.float64, requires_grad=True)
-        for s in ((N, C), (N, E), (E, 2 * hidden, C), (E, C, hidden))
+        for s in ((N, C), (N, E), (E, hidden, C), (E, hidden, C), (E, C, hidden))
     )
-    return (x, scores.softmax(-1).T, gate_up, down), (x, scores, gate_up, down)
+    return (x, scores.softmax(-1).T, gate, up, down), (x, scores, gate, up, down)
 
 
 @pytest.mark.parametrize("capacity", [1, 3, 7])
@@ -34,7 +34,7 @@ def test_each_expert_takes_its_best_tokens_written_out(per_sequence):
     for group in groups:
         affinity = layer.score(group).softmax(-1).T
         capacity = layer.capacity(len(group))
-        expected.append(mix_chosen(group, affinity, layer.experts.gate_up, layer.experts.down, capacity=capacity))
+        expected.append(mix_chosen(group, affinity, *layer.experts.parameters(), capacity=capacity))
     assert_close(layer(x), torch.stack(expected).view_as(x))
 
 

@@ -56,3 +56,15 @@ def test_no_tokens_change_nothing():
 def test_impossible_averages_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         ExpertLoad(arguments[0], momentum=arguments[1])
+
+
+def test_one_expert_bears_it_all_and_a_momentum_of_one_forgets():
+    assert_close(ExpertLoad(1)(torch.zeros(3, 1, dtype=torch.long)), torch.ones(1))
+    load = ExpertLoad(2, momentum=1.0)
+    for expert in (0, 1):
+        assert load(torch.full((3, 1), expert)).argmax() == expert
+    assert_close(load.share, torch.tensor([0.0, 1.0]))
+
+
+def test_the_momentum_is_that_of_batch_normalization_unless_told_otherwise():
+    assert ExpertLoad(4).momentum == torch.nn.BatchNorm1d(4).momentum

@@ -16,12 +16,12 @@ from nnvocab.layers.experts import (
 
 def setting(N=9, C=5, E=4, k=2, hidden=3):
     draw = torch.Generator().manual_seed(0)
-    x, gate_up, down, scores = (
+    x, gate, up, down, scores = (
         torch.randn(s, generator=draw, dtype=torch.float64, requires_grad=True)
-        for s in ((N, C), (E, 2 * hidden, C), (E, C, hidden), (N, E))
+        for s in ((N, C), (E, hidden, C), (E, hidden, C), (E, C, hidden), (N, E))
     )
     kept, experts = scores.topk(k)
-    return [x, experts, kept.softmax(-1), gate_up, down], [x, scores, gate_up, down]
+    return [x, experts, kept.softmax(-1), gate, up, down], [x, scores, gate, up, down]
 
 
 @pytest.mark.parametrize("capacity", [None, 1, 3, 9])
@@ -56,9 +56,9 @@ def test_batch_groups_and_every_are_the_same_networks(bias):
     network, x = SwiGLUExperts(3, 4, 6, bias=bias), torch.randn(3, 5, 4)
     expected = []
     for e in range(3):
-        first = None if not bias else network.gate_up_bias[e]
-        gate, up = F.linear(x[e], network.gate_up[e], first).chunk(2, -1)
-        expected.append(F.linear(F.silu(gate) * up, network.down[e], None if not bias else network.down_bias[e]))
+        b = (network.gate_bias[e], network.up_bias[e], network.down_bias[e]) if bias else (None, None, None)
+        gate, up = F.linear(x[e], network.gate[e], b[0]), F.linear(x[e], network.up[e], b[1])
+        expected.append(F.linear(F.silu(gate) * up, network.down[e], b[2]))
     assert_close(network.batch(x), torch.stack(expected))
     count = torch.tensor([2, 0, 3])  # groups of other lengths, one of them empty
     rows = torch.cat([x[0, :2], x[2, :3]])
@@ -112,7 +112,7 @@ def test_groups_give_no_gradient_to_what_is_frozen():
     network.down.requires_grad_(True)
     network.groups(x.detach(), count).sum().backward()
     assert network.down.grad is not None
-    assert network.gate_up.grad is None
+    assert network.gate.grad is None and network.up_bias.grad is None
 
 
 def test_groups_compute_in_the_type_that_autocast_asks_for():
@@ -125,6 +125,6 @@ def test_groups_compute_in_the_type_that_autocast_asks_for():
 
 
 def test_no_tokens_give_no_output():
-    gate_up, down = torch.randn(2, 6, 4), torch.randn(2, 4, 3)
+    weights = torch.randn(2, 3, 4), torch.randn(2, 3, 4), torch.randn(2, 4, 3)
     none = torch.zeros(0, 4), torch.zeros(0, 1, dtype=torch.long), torch.zeros(0, 1)
-    assert mix_experts(*none, gate_up, down).shape == mix_experts_grouped(*none, gate_up, down).shape == (0, 4)
+    assert mix_experts(*none, *weights).shape == mix_experts_grouped(*none, *weights).shape == (0, 4)

@@ -64,3 +64,11 @@ def test_probabilities_and_choices_of_other_tokens_are_refused():
     for experts in (torch.zeros(5, 2), torch.zeros(6), torch.zeros(2, 3, 2)):
         with pytest.raises(ValueError, match="tokens, choices"):
             load_balancing_loss(probs, experts.long())
+
+
+def test_one_token_with_one_choice_counts_whole():
+    logits, experts = torch.randn(1, 4), torch.tensor([[2]])
+    probs = logits.softmax(-1)
+    assert expert_shares(experts, 4).tolist() == [0, 0, 1, 0]
+    assert_close(load_balancing_loss(probs, experts), 4 * probs[0, 2])
+    assert_close(router_z_loss(logits), logits.exp().sum().log() ** 2)

@@ -126,3 +126,8 @@ def test_names_are_matched_at_their_end_only():
 def test_what_does_not_fit_is_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_the_rank_is_8_and_the_change_is_doubled_unless_told_otherwise():
+    layer = LoRAModel(nn.Sequential(nn.Linear(16, 16)), ["0"]).model[0]
+    assert layer.lora_A.shape == (8, 16) and layer.scaling == 2.0 and layer.dropout.p == 0.0

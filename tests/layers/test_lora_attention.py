@@ -121,3 +121,17 @@ def test_dropout_hides_the_input_from_the_changes_only():
     assert_close(layer(x)[:, 4:], layer.base(x)[:, 4:])
     layer.eval()
     assert_close(layer(x), x @ (layer.base.weight + layer.change()).T + layer.base.bias)
+
+
+def test_of_a_fused_layer_alone_the_narrow_weights_learn_and_nothing_else():
+    layer = LoRAProjections(nn.Linear(4, 8), {"q": 4, "k": 4}, ["q"], r=2)
+    assert {n for n, p in layer.named_parameters() if p.requires_grad} == {"lora_A.q", "lora_B.q"}
+
+
+def test_the_rank_is_8_and_the_change_is_doubled_unless_told_otherwise():
+    fused = LoRAProjections(nn.Linear(16, 32), {"q": 16, "k": 16}, ["q"])
+    adapted = lora_attention(GroupedQueryAttention(16, 2, 2)).layers()
+    assert list(adapted) == ["q", "v"]
+    for layer in (fused, *adapted.values()):
+        A = layer.lora_A["q"] if layer is fused else layer.lora_A
+        assert A.shape == (8, 16) and layer.scaling == 2.0 and layer.dropout.p == 0.0

@@ -87,7 +87,7 @@ def test_merged_equals_unmerged_and_back_again(dtype):
 
 def test_the_first_weight_starts_as_a_linear_layer_does_and_any_rank_up_to_the_smaller_side_fits():
     A = LoRALinear(100, 50, r=50).lora_A
-    assert 0.09 < A.max() <= 0.1 and -0.1 <= A.min() < -0.09  # evenly from -1 / sqrt(I) to 1 / sqrt(I)
+    assert 0.099 < A.max() <= 0.1 and -0.1 <= A.min() < -0.099  # evenly from -1 / sqrt(I) to 1 / sqrt(I)
     assert LoRALinear(6, 5, r=1).change().shape == (5, 6)
 
 
@@ -135,3 +135,9 @@ def test_dropout_hides_the_input_from_the_change_only():
 def test_what_does_not_fit_is_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_the_rank_is_8_and_the_change_is_doubled_unless_told_otherwise():
+    for layer in (LoRALinear(16, 12), LoRALinear.from_linear(nn.Linear(16, 12))):
+        assert layer.lora_A.shape == (8, 16) and layer.scaling == 2.0 and layer.dropout.p == 0.0
+        assert layer.base.bias is not None

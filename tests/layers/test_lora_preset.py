@@ -66,6 +66,13 @@ def test_a_file_of_ones_own_is_read(tmp_path):
         (lambda p: p["lora"].pop("r"), "r"),
         (lambda p: p["lora"].update(targets=["x"]), "targets"),
         (lambda p: p["train"].update(lr=-1.0), "lr"),
+        (lambda p: p["train"].update(lr=0.0), "lr"),
+        (lambda p: p["train"].update(steps=0), "steps"),
+        (lambda p: p["train"].update(batch_size=0), "batch_size"),
+        (lambda p: p["lora"].update(r=0), "r"),
+        (lambda p: p["lora"].update(lora_alpha=0.0), "lora_alpha"),
+        (lambda p: p["lora"].update(lora_dropout=1.0), "lora_dropout"),
+        (lambda p: p["lora"].update(targets=[]), "targets"),
     ],
 )
 def test_an_unknown_key_or_a_value_that_does_not_fit_is_an_error(tmp_path, change, named):
@@ -96,3 +103,14 @@ def test_training_is_adam_with_a_rate_that_falls_to_zero():
     for ours, expected in zip(trained.parameters(), by_hand.parameters(), strict=True):
         torch.testing.assert_close(ours, expected)
     assert not trained.training
+
+
+def test_the_smallest_values_are_read_and_what_is_left_out_is_zero(tmp_path):
+    def small(given):
+        given["lora"] = {"r": 1, "lora_alpha": 0.5, "targets": ["q"]}
+        given["train"] = {"steps": 1, "batch_size": 1, "lr": 1e-5}
+
+    preset = read_lora_preset(write(tmp_path, small))
+    assert (preset.lora.r, preset.lora.lora_dropout, preset.train.steps, preset.train.seed) == (1, 0.0, 1, 0)
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        preset.lora.r = 2

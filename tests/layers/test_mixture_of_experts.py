@@ -21,7 +21,7 @@ def test_is_the_sum_over_the_experts_of_a_token_written_out(top_k, capacity_fact
     routing = layer.router(x.view(14, 6))
     capacity = None if top_k == 4 else layer.capacity(14)
     expected = mix_experts(
-        x.view(14, 6), routing.experts, routing.weights, layer.experts.gate_up, layer.experts.down, capacity=capacity
+        x.view(14, 6), routing.experts, routing.weights, *layer.experts.parameters(), capacity=capacity
     )
     assert_close(layer(x), expected.view(2, 7, 6))
 
@@ -36,7 +36,8 @@ def test_equals_the_layer_of_mixtral_with_its_weights(top_k):
     ours = MixtureOfExperts(16, 4, top_k, hidden_dim=24)
     with torch.no_grad():
         ours.router.score.weight.copy_(theirs.gate.weight)
-        ours.experts.gate_up.copy_(theirs.experts.gate_up_proj)
+        ours.experts.gate.copy_(theirs.experts.gate_up_proj[:, :24])
+        ours.experts.up.copy_(theirs.experts.gate_up_proj[:, 24:])
         ours.experts.down.copy_(theirs.experts.down_proj)
     x = torch.randn(2, 5, 16)
     assert_close(ours(x), theirs(x))
@@ -45,7 +46,7 @@ def test_equals_the_layer_of_mixtral_with_its_weights(top_k):
 def test_all_experts_at_once_equal_dispatch_to_all():
     dense, x = MixtureOfExperts(6, 3, 3), torch.randn(4, 6)
     routing = dense.router(x)
-    expected = mix_experts(x, routing.experts, routing.weights, dense.experts.gate_up, dense.experts.down)
+    expected = mix_experts(x, routing.experts, routing.weights, *dense.experts.parameters())
     assert_close(dense(x), expected)
 
 
@@ -129,6 +130,21 @@ def test_entropy_is_the_share_of_the_most_that_there_can_be():
     assert_close(layer(x.abs(), need_routing=True)[1].entropy, torch.tensor(0.0))
 
 
+@pytest.mark.parametrize("num_experts", [2, 3, 8])
+def test_entropy_of_a_router_that_is_not_sure_is_that_of_its_mean(num_experts):
+    layer, x = MixtureOfExperts(6, num_experts, 1), torch.randn(5, 6)
+    mean = layer.router(x).probs.mean(dim=0)
+    expected = torch.distributions.Categorical(mean).entropy() / torch.tensor(float(num_experts)).log()
+    assert_close(layer(x, need_routing=True)[1].entropy, expected)
+
+
+def test_a_token_alone_is_taken_and_visits_two_experts_unless_told_otherwise():
+    layer, x = MixtureOfExperts(6, 4), torch.randn(6)
+    y, routing = layer(x, need_routing=True)
+    assert_close(y, layer(x[None])[0])
+    assert y.shape == (6,) and routing.experts.shape == (2,)
+
+
 def test_where_all_experts_compute_nothing_is_dropped_whatever_the_capacity():
     layer, x = MixtureOfExperts(6, 4, 4, capacity_factor=0.5), torch.randn(7, 6)
     _, routing = layer(x, need_routing=True)
@@ -179,7 +195,7 @@ def test_impossible_layers_and_inputs_are_refused():
 
 def test_stacked_experts_are_ordinary_parameters():
     names = {n for n, _ in MixtureOfExperts(6, 4, 2, bias=True).named_parameters()}
-    assert {"experts.gate_up", "experts.down", "experts.gate_up_bias", "router.score.weight"} <= names
+    assert {"experts.gate", "experts.up", "experts.down", "experts.gate_bias", "router.score.weight"} <= names
     assert isinstance(MixtureOfExperts(6, 4, 2).experts, SwiGLUExperts)
 
 

@@ -54,11 +54,13 @@ def test_equals_the_layer_of_mixtral_with_its_weights():
         (heads.out, attention.o_proj),
         (ours.moe.router.score, theirs.mlp.gate),
     ]
+    gate_and_up = theirs.mlp.experts.gate_up_proj.chunk(2, dim=1)  # theirs stands one below the other
     with torch.no_grad():
         for mine, other in pairs:
             mine.weight.copy_(other.weight)
         heads.qkv.weight.copy_(torch.cat([p.weight for p in (attention.q_proj, attention.k_proj, attention.v_proj)]))
-        ours.moe.experts.gate_up.copy_(theirs.mlp.experts.gate_up_proj)
+        for mine, other in zip((ours.moe.experts.gate, ours.moe.experts.up), gate_and_up, strict=True):
+            mine.copy_(other)
         ours.moe.experts.down.copy_(theirs.mlp.experts.down_proj)
     x = torch.randn(2, 6, 32)
     future = torch.full((6, 6), float("-inf")).triu(1)[None, None]

@@ -79,6 +79,7 @@ def test_is_what_peft_puts_before_the_text():
         (lambda: PromptTuning(6, 2, init=torch.zeros(3, 6)), "init has shape"),
         (lambda: PromptTuning.from_vocabulary(nn.Embedding(3, 6), 4), "the vocabulary has 3"),
         (lambda: PromptTuning.from_text(nn.Embedding(3, 6), torch.zeros(1, 2, dtype=torch.long)), "list of at least"),
+        (lambda: PromptTuning.from_text(nn.Embedding(3, 6), torch.zeros(0, dtype=torch.long)), "list of at least"),
         (lambda: PromptTuning(6, 2)(torch.zeros(1, 2, 5)), "stands before embeddings"),
         (lambda: PromptTuning(6, 2).extend_mask(torch.zeros(1, 2)), "torch.bool"),
         (lambda: PromptTuning(6, 2).extend_labels(torch.zeros(2)), "labels has shape"),
@@ -93,6 +94,7 @@ def test_starts_from_the_embedding_layer_of_this_chapter_too():
     table = Embedding(20, 6, padding_idx=0)
     assert torch.equal(PromptTuning.from_text(table, torch.tensor([3, 5])).prompt, table.weight[[3, 5]])
     assert PromptTuning.from_vocabulary(table, 4).prompt.shape == (4, 6)
+    assert torch.equal(PromptTuning.from_text(table, torch.tensor([3])).prompt, table.weight[[3]])
 
 
 def test_a_random_start_has_the_deviation_of_one_half():

@@ -119,6 +119,7 @@ def test_scores_and_masks_of_another_shape_are_refused():
 
 def test_one_shot_acts_at_its_step_and_one_round_is_one_jump():
     assert [scheduled_sparsity(t, "one-shot", 0.9, begin=10) for t in (9, 10, 11)] == [0.0, 0.9, 0.9]
+    assert scheduled_sparsity(1, "iterative", 0.9, end=5) == pytest.approx(1 - 0.1**0.2)  # the first of five rounds
     course = [scheduled_sparsity(t, "iterative", 0.9, begin=0, end=3, rounds=1) for t in range(5)]
     assert course == pytest.approx([0, 0, 0, 0.9, 0.9])
     with pytest.raises(ValueError, match="at least 1 round"):

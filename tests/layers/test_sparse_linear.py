@@ -87,10 +87,13 @@ def test_rewinding_keeps_the_mask_and_brings_the_first_weights_back():
     first, offset = layer.weight.detach().clone(), layer.bias.detach().clone()
     with torch.no_grad():
         layer.weight += torch.randn(4, 6)
-    mask = layer.prune(0.5).mask.clone()
+        layer.bias += 1.0
+    mask = layer.prune().mask.clone()  # half of the weights
+    layer.rewind(first)
+    assert torch.equal(layer.mask, mask) and int(mask.sum()) == 12
+    assert_close((layer.weight.detach(), layer.bias.detach()), (first, offset + 1))
     layer.rewind(first, offset)
-    assert torch.equal(layer.mask, mask)
-    assert_close(layer.weight.detach(), first)
+    assert_close(layer.bias.detach(), offset)
 
 
 def test_l1_counts_the_weights_that_are_kept():

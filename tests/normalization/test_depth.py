@@ -45,6 +45,14 @@ def test_gradients_of_a_normalized_stack_keep_their_size_too():
     assert 0.05 < gradient_scales(stack(1.5, LayerNorm), x)[:, 0].mean() < 20
 
 
+def test_the_gradient_goes_back_through_layers_of_other_widths():
+    first, second, x = nn.Linear(6, 4), nn.Linear(4, 3), torch.randn(2, 6)
+    end = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    expected = [g.square().mean(1).sqrt() for g in (end @ second.weight @ first.weight, end @ second.weight, end)]
+    found = gradient_scales([first, second], x, generator=torch.Generator().manual_seed(0))
+    assert_close(found, torch.stack(expected, 1))
+
+
 def test_no_layer_is_refused():
     for measure in (activation_scales, gradient_scales):
         with pytest.raises(ValueError, match="at least one layer"):

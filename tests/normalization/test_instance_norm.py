@@ -59,6 +59,7 @@ def test_a_single_position_is_refused(shape):
     for form in (instance_norm, instance_norm_fused):
         with pytest.raises(ValueError, match="has one value"):
             form(torch.zeros(shape))
+        assert_close(form(torch.tensor([[[2.0, 6.0]]])), torch.tensor([[[-1.0, 1.0]]]))  # two are enough
 
 
 def test_averages_that_are_asked_for_but_missing_are_refused():
@@ -90,22 +91,3 @@ def test_what_has_no_channels_is_refused():
         instance_norm(torch.zeros(2, 3, 4), weight=torch.ones(4))
     with pytest.raises(ValueError, match="at least 1 is needed"):
         InstanceNorm(0)
-
-
-def test_integers_are_refused():
-    for call in (InstanceNorm(3), instance_norm):
-        with pytest.raises(TypeError, match=r"x.float\(\)"):
-            call(torch.ones(2, 3, 4, dtype=torch.long))
-
-
-def test_shows_whether_it_learns_a_scale():
-    for learned in (True, False):
-        assert f"affine={learned}" in repr(InstanceNorm(3, affine=learned))
-
-
-def test_a_tenth_of_the_newest_batch_enters_the_averages_unless_told_otherwise():
-    x = torch.randn(4, 3, 5)
-    for form in (instance_norm, instance_norm_fused):
-        mean, var = torch.zeros(3), torch.ones(3)
-        form(x, mean, var, use_input_stats=True)
-        assert_close(mean, 0.1 * x.mean((0, 2)))

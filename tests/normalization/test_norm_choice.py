@@ -49,6 +49,11 @@ def test_every_choice_makes_a_layer():
         assert isinstance(layer, (LayerNorm, RMSNorm)) and layer.eps == choice.eps, family
 
 
+@pytest.mark.parametrize("family", ["Llama 2", "Mistral"])
+def test_the_epsilon_is_that_of_the_settings_published_with_the_weights(family):
+    assert published_norm(family).eps == 1e-5  # norm_eps of params.json
+
+
 def test_a_family_that_is_not_listed_is_refused():
     with pytest.raises(KeyError, match="listed are BERT"):
         published_norm("GPT-5")

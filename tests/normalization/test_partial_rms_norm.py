@@ -10,16 +10,17 @@ from nnvocab.normalization.rms_norm import RMSNorm
 
 @pytest.mark.oracle("partial-rms-normalization", by="brute force")
 def test_is_the_root_mean_square_of_the_first_features_written_out():
-    x = torch.randn(3, 6, dtype=torch.float64)
+    x = torch.randn(3, 4, 6, dtype=torch.float64)
     expected = torch.empty_like(x)
     for i in range(3):
-        rms = (sum(v * v for v in x[i, :2].tolist()) / 2 + 1e-5) ** 0.5
-        expected[i] = x[i] / rms
+        for j in range(4):
+            rms = (sum(v * v for v in x[i, j, :2].tolist()) / 2 + 1e-5) ** 0.5
+            expected[i, j] = x[i, j] / rms
     assert_close(partial_rms_norm(x, 2), expected)
 
 
 def test_both_forms_agree_on_the_value_and_on_every_gradient():
-    inputs = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in ((3, 6), (6,))]
+    inputs = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in ((3, 4, 6), (6,))]
     plain, fast = (f(inputs[0], 2, inputs[1]) for f in (partial_rms_norm, partial_rms_norm_by_length))
     assert_close(plain, fast)
     weights = torch.randn_like(plain)
@@ -40,8 +41,10 @@ def test_the_estimate_scatters_as_the_root_of_two_k():
         assert abs(ratio.std().item() * (2 * k) ** 0.5 - 1) < 0.15
 
 
-def test_a_small_share_still_takes_one_feature():
+def test_a_sixteenth_is_looked_at_unless_told_otherwise_and_at_least_one_feature():
+    assert PartialRMSNorm(512).k == 32
     assert PartialRMSNorm(8, 0.01).k == 1
+    assert PartialRMSNorm(8, 0.5).weight is not None
     assert PartialRMSNorm(8, 0.5, elementwise_affine=False).weight is None
 
 

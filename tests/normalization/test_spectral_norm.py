@@ -33,7 +33,7 @@ def test_the_layer_comes_to_what_a_full_decomposition_says():
     assert_close(layer.weight, weight / torch.linalg.svdvals(weight)[0])
 
 
-@pytest.mark.parametrize(("shape", "dim"), [((4, 6), 0), ((3, 2, 3, 3), 0), ((2, 4, 3, 3), 1)])
+@pytest.mark.parametrize(("shape", "dim"), [((4, 6), 0), ((3, 2, 3, 3), 0), ((2, 4, 3, 3), 1), ((4, 6), -2)])
 def test_power_iteration_agrees_on_the_value_and_on_the_gradient(shape, dim):
     weight = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     plain, fast = spectral_norm(weight, dim), spectral_norm_power(weight, dim, steps=500)
@@ -73,6 +73,22 @@ def test_vectors_move_in_training_and_stand_still_in_evaluation():
     layer.train()(x)
     assert not torch.allclose(made.u, before)
     assert {"parametrizations.weight.0.u", "parametrizations.weight.0.v"} <= set(layer.state_dict())
+
+
+def test_a_kernel_of_small_numbers_is_divided_along_its_outputs_all_the_same():
+    weight = 1e-6 * torch.randn(3, 2, 3, 3)
+    layer = nn.Conv2d(2, 3, 3)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+    exact = weight / torch.linalg.svdvals(weight.flatten(1))[0]
+    add_spectral_norm(layer, n_power_iterations=500)
+    for found in (
+        spectral_norm(weight),
+        spectral_norm_power(weight, steps=500),
+        SpectralNorm(weight, 500)(weight),
+        layer.weight,
+    ):
+        assert_close(found, exact)
 
 
 def test_one_step_from_a_random_start_falls_short_and_many_reach_it():

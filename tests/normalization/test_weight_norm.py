@@ -31,7 +31,9 @@ def test_each_row_is_its_length_times_its_direction():
     assert_close(weight_norm(v, g), expected)
 
 
-@pytest.mark.parametrize(("shape", "dim"), [((3, 4), 0), ((3, 4), 1), ((3, 2, 3, 3), 0), ((2, 3, 3, 4), -1)])
+@pytest.mark.parametrize(
+    ("shape", "dim"), [((3, 4), 0), ((3, 4), 1), ((3, 4), -2), ((3, 2, 3, 3), 0), ((2, 3, 3, 4), -1)]
+)
 def test_fused_form_agrees_on_the_value_and_on_every_gradient(shape, dim):
     v = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     lengths = [1] * len(shape)
@@ -80,9 +82,9 @@ def test_fusing_leaves_one_weight_and_the_same_output(kind):
     ]
 
 
-@pytest.mark.parametrize("kind", LAYERS)
-def test_the_first_batch_gives_every_output_mean_0_and_variance_1(kind):
-    x = 3 + 2 * torch.randn(64, *INPUTS[kind][1:])
+@pytest.mark.parametrize(("kind", "shape"), [("linear", (64, 4)), ("linear", (16, 5, 4)), ("conv", (64, 2, 6, 6))])
+def test_the_first_batch_gives_every_output_mean_0_and_variance_1(kind, shape):
+    x = 3 + 2 * torch.randn(shape)
     layer = initialize_from_batch(add_weight_norm(LAYERS[kind]()), x)
     y = layer(x).movedim(-1 if kind == "linear" else 1, 0).flatten(1)
     assert_close(y.mean(1), torch.zeros(3), atol=1e-4, rtol=0)

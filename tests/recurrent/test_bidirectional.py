@@ -84,6 +84,17 @@ def test_the_directions_may_differ_in_kind_and_width():
     assert both(torch.randn(2, 6, 3))[0].shape == (2, 6, 9)
 
 
+def test_a_layer_that_says_nothing_of_batch_first_may_be_used():
+    class Halved(nn.Module):
+        def forward(self, x):
+            return (x / 2,)
+
+    x, lengths = torch.randn(2, 5, 3), torch.tensor([5, 2])
+    y, last = Bidirectional(Halved(), Halved())(x, lengths)
+    assert_close(y[0], torch.cat([x[0], x[0]], dim=-1) / 2)
+    assert_close(last[1], torch.cat([x[1, 1], x[1, 0]]) / 2)
+
+
 def a_layer(**options):
     return Bidirectional(RNN(3, 4, batch_first=True), RNN(3, 4, batch_first=True), **options)
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from nnvocab.recurrent import GRU, LSTM, gru_layer, gru_layer_fused
+from nnvocab.recurrent import GRU, LSTM, gru_cell, gru_layer, gru_layer_fused
 from nnvocab.recurrent.stack import run_stack, weights_of
 
 
@@ -36,6 +36,11 @@ def test_is_the_equations_written_out_number_by_number(reset_after):
                 past = sum(u[row][k] * r[k] * before[k] for k in range(H)) + d[row]
             h[j] = (1 - z) * math.tanh(w[row][0] * v + b[row] + past) + z * before[j]
     assert_close(layer(x)[1][0, 0].detach(), torch.tensor(h, dtype=torch.float64))
+
+
+def test_one_step_is_torchs_cell():
+    cell, x, h = nn.GRUCell(3, 4), torch.randn(2, 3), torch.randn(2, 4)
+    assert_close(gru_cell(x, h, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh), cell(x, h))
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -38,6 +38,14 @@ def test_with_the_memory_of_another_sequence_it_goes_on_as_that_one(kind):
     assert_close(swapped[:, 3:], layer(mixed)[0][:, 3:])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_memory_put_before_the_first_step_is_the_state_it_begins_with(kind):
+    layer, x = kind(3, 4, batch_first=True), torch.randn(2, 6, 3)
+    state = layer(torch.randn(2, 3, 3))[1]
+    outputs, states = hidden_states(layer, x, replace={0: state})
+    assert_close((outputs, states[-1]), layer(x, state))
+
+
 def test_states_that_were_returned_do_not_change_later():
     layer, x = RNN(3, 4, batch_first=True), torch.randn(1, 4, 3)
     _, states = hidden_states(layer, x)
@@ -55,6 +63,7 @@ def test_a_sequence_without_a_batch_is_refused():
     [
         (RNN(3, 4), 5, {}, "batch_first=True"),
         (RNN(3, 4, batch_first=True), 5, {5: None}, "steps 0 to 4"),
+        (RNN(3, 4, batch_first=True), 5, {-1: None}, "steps 0 to 4"),
         (RNN(3, 4, batch_first=True), 0, {}, "at least one step"),
         (nn.RNN(3, 4, batch_first=True, bidirectional=True), 5, {}, "bidirectional"),
         (RNN(3, 4, batch_first=True), 5, {2: torch.zeros(1, 9, 4)}, "state has shape"),

@@ -139,6 +139,12 @@ def test_step_lengths_begin_in_the_range():
     assert_close(-layer.A_log.exp()[0], -torch.arange(1.0, 17.0))
 
 
+def test_step_lengths_begin_with_weights_up_to_the_root_of_their_rank():
+    layer = Mamba(64, dt_rank=16)
+    low, high = layer.dt_proj.weight.aminmax()
+    assert -0.25 <= low < -0.24 and 0.24 < high <= 0.25
+
+
 def test_bias_adds_biases_to_the_projections():
     assert Mamba(4, bias=True).in_proj.bias is not None and Mamba(4).in_proj.bias is None
 

@@ -33,6 +33,17 @@ def test_one_token_after_the_other_is_the_whole_text():
     assert_close(torch.stack(scores, 1), model(tokens), rtol=1e-4, atol=1e-5)
 
 
+def test_the_model_is_two_ordinary_blocks_and_scores_by_the_embedding():
+    model, tokens = MambaLM(10, 8), torch.randint(10, (2, 12))
+    assert len(model.blocks) == 2
+    x = model.embed(tokens)
+    for block in model.blocks:
+        block.load_state_dict(MambaBlock(8).state_dict())  # of the usual sizes
+        x = block(x)
+    normed = x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * model.norm.weight
+    assert_close(model(tokens), normed @ model.embed.weight.T)
+
+
 def test_it_writes_what_its_scores_say():
     model, prompt = MambaLM(10, 8, 2), torch.randint(10, (2, 4))
     with torch.no_grad():
@@ -46,6 +57,16 @@ def test_the_same_generator_writes_the_same():
     model, prompt = MambaLM(10, 8, 1), torch.randint(10, (1, 3))
     one, other = (model.generate(prompt, 20, generator=torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("options", "temperature"), [({}, 1.0), ({"temperature": 0.5}, 0.5)])
+def test_it_draws_from_the_softmax_of_the_scores_over_the_temperature(options, temperature):
+    model, prompt = MambaLM(5, 8, 1), torch.randint(5, (1, 3))
+    with torch.no_grad():
+        model.embed.weight.normal_(std=0.4)
+        expected = (model(prompt)[0, -1] / temperature).softmax(-1)
+    drawn = model.generate(prompt.expand(4000, -1), 1, generator=torch.Generator().manual_seed(1), **options)[:, -1]
+    assert_close(drawn.bincount(minlength=5) / 4000, expected, rtol=0, atol=0.03)
 
 
 def test_it_learns_a_pattern():

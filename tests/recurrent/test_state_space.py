@@ -97,10 +97,15 @@ def test_bilinear_is_of_second_order(rule, order):
         assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.05)
 
 
-def test_hippo_keeps_the_past_as_legendre_coefficients():
+@pytest.mark.parametrize("N", [1, 6])
+def test_hippo_keeps_the_past_as_legendre_coefficients(N):
     """The closed form of LegS: a constant input settles at the coefficients of a constant, which are 1, 0, 0, ..."""
-    A, B = hippo_legs(6, like=torch.zeros(1, dtype=torch.float64))
-    assert_close(torch.linalg.solve(-A, B)[:, 0], torch.eye(6, dtype=torch.float64)[0])
+    A, B = hippo_legs(N, like=torch.zeros(1, dtype=torch.float64))
+    assert_close(torch.linalg.solve(-A, B)[:, 0], torch.eye(N, dtype=torch.float64)[0])
+
+
+def test_a_state_that_is_wider_is_not_read_louder():
+    assert StateSpace(1, 400, d_state=64).C.std().item() * 64**0.5 == pytest.approx(1, abs=0.1)
 
 
 def test_the_bilinear_rule_keeps_a_stable_system_stable():

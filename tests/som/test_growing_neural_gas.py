@@ -107,6 +107,18 @@ def test_history_keeps_the_first_and_the_last_graph():
     assert [shot.step for shot in shots] == [0, 10, 20, 25]
 
 
+def test_a_snapshot_numbers_the_living_units_anew_and_names_each_edge_once():
+    gas = GrowingNeuralGas(1, 5)
+    gas.weight.copy_(torch.arange(5.0)[:, None])
+    gas.alive.copy_(torch.tensor([True, False, True, True, False]))
+    for one, two in ((0, 2), (2, 3)):
+        gas.age[one, two] = gas.age[two, one] = 4
+    shot = gas.snapshot(7)
+    assert shot.step == 7
+    assert shot.weight.flatten().tolist() == [0, 2, 3]
+    assert shot.edges.tolist() == [[0, 1], [1, 2]]
+
+
 def test_a_stale_unit_is_deleted_and_its_place_used_again():
     gas = GrowingNeuralGas(1, 4, max_age=2)
     gas.weight[:3] = torch.tensor([[0.0], [1.0], [50.0]])

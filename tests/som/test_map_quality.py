@@ -7,7 +7,7 @@ from minisom import MiniSom
 from torch.testing import assert_close
 
 from nnvocab.som.lattice import lattice_positions, neighbour_pairs
-from nnvocab.som.map_quality import best_units, quantization_error, topographic_error, u_matrix
+from nnvocab.som.map_quality import best_units, check_input, quantization_error, topographic_error, u_matrix
 
 
 def a_map(topology="rectangular"):
@@ -94,6 +94,24 @@ def test_a_perfect_line_has_no_topographic_error_and_a_shuffled_one_has():
 def test_inputs_that_do_not_fit_are_refused(x, error, message):
     with pytest.raises(error, match=message):
         quantization_error(x, torch.zeros(6, 3))
+
+
+def test_one_input_as_wide_as_the_map_is_taken():
+    check_input(torch.zeros(3), torch.zeros(6, 3))
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (torch.zeros(1, 3), ValueError, "one input of shape"),
+        (torch.zeros(4), ValueError, "as wide as the map"),
+        (torch.full((3,), torch.nan), ValueError, "NaN or infinity"),
+        (np.zeros(3), TypeError, "ndarray"),
+    ],
+)
+def test_what_is_not_one_such_input_is_refused(x, error, message):
+    with pytest.raises(error, match=message):
+        check_input(x, torch.zeros(6, 3))
 
 
 def test_places_that_are_not_one_for_each_unit_are_refused():

@@ -76,8 +76,12 @@ def test_gradients_on_a_centre_are_finite(distance):
     assert z.grad.isfinite().all() and centres.grad.isfinite().all()
 
 
-def test_leading_axes_are_kept():
-    assert soft_assignment(torch.randn(2, 5, 3), torch.randn(4, 3)).shape == (2, 5, 4)
+@pytest.mark.parametrize("form", [soft_assignment, soft_assignment_fused])
+@pytest.mark.parametrize("axes", [(), (2, 5), (2, 1, 3)])
+def test_points_with_any_leading_axes_are_shared_out_one_by_one(form, axes):
+    z, centres = torch.randn(*axes, 3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
+    expected = [torch.softmax(-(point - centres).square().sum(1), 0) for point in z.reshape(-1, 3)]
+    assert_close(form(z, centres), torch.stack(expected).reshape(*axes, 4))
 
 
 @pytest.mark.parametrize("form", [soft_assignment, soft_assignment_fused])

@@ -153,6 +153,24 @@ def test_the_picture_of_an_activation_marks_the_cube_and_the_unit():
     assert "(1, 1, 0)" in figure.get_suptitle()
 
 
+def test_on_the_picture_the_cube_is_framed_the_unit_starred_and_every_number_readable():
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    som = small()
+    x = som.weight[number(som, 0, 1, 2, 1, 1, 0)]
+    axes = som.visualize_activation(x).axes
+    layers, slices = axes[:3], axes[3:]
+    assert [[box.get_xy() for box in ax.patches] for ax in layers] == [[(1.5, 0.5)], [], []]
+    stars = [[star.get_xydata().tolist() for star in ax.lines] for ax in slices]
+    assert stars == [[], [[[0.0, 1.0]]]]
+    distance = (som.weight - x).norm(dim=-1).view(27, 8).amin(1)
+    colour = {int(text.get_text()): text.get_color() for ax in layers for text in ax.texts}
+    assert sorted(colour) == list(range(1, 28))
+    assert colour[int(distance.argmin()) + 1] == "white"  # the nearest is dark
+    assert colour[int(distance.argmax()) + 1] == "black"
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
