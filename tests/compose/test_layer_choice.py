@@ -78,6 +78,23 @@ def test_all_kinds_have_about_the_same_number_of_weights():
     assert all(make()(torch.zeros(2, 8, 8)).shape == (2, 10) for make in layer_kinds(10).values())
 
 
+def test_the_kinds_that_read_step_by_step_answer_with_their_last_step():
+    kinds, x = layer_kinds(10), torch.randn(2, 8, 8)
+    body, last = kinds["attention"]()
+    h = body.read(x) + body.position
+    for layer in body.layers:
+        h = h + layer(h, h, h)[0]  # what a token sees is added to what it is
+    torch.testing.assert_close(body(x), h[:, -1])
+    assert last(body(x)).shape == (2, 10)
+    lstm = kinds["LSTM"]()[0]
+    torch.testing.assert_close(lstm(x), lstm.module(x)[1][0][0])  # the state after the last step
+
+
+def test_two_rows_are_enough():
+    task = last_marked(seeded(), samples=2)
+    assert len(task.train_x) == len(task.test_x) == 1
+
+
 def test_bad_input_is_refused():
     task = last_marked(seeded(), samples=8)
     with pytest.raises(ValueError, match="steps is 0"):

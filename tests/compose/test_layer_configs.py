@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 from pydantic import ValidationError
 
 from nnvocab.attention import AttentionLayer
 from nnvocab.compose import AttentionLayerConfig, build_layer
-from nnvocab.compose.layer_configs import LayerConfig
+from nnvocab.compose.layer_configs import CONFIGS, LayerConfig
+
+CONFIG = AttentionLayerConfig(d_model=8, n_heads=2, lora_rank=2)
 
 
 @pytest.mark.oracle("layer-configuration", by="closed form")
@@ -21,6 +25,29 @@ def test_a_configuration_builds_the_layer_that_its_settings_build():
     y, cache = ours(x, need_cache=True)
     assert y.shape == (1, 6, 512)
     assert cache.seen == 6
+
+
+def test_what_is_written_says_every_setting_that_the_mode_uses_and_builds_the_same_layer():
+    written = CONFIG.written()
+    assert written["d_model"] == 8 and written["mode"] == "standard" and written["lora_targets"] == ["q", "v"]
+    sizes = [[p.shape for p in c.build().parameters()] for c in (CONFIG, AttentionLayerConfig(**CONFIG.written()))]
+    assert sizes[0] == sizes[1]
+
+
+@pytest.mark.parametrize("kind", ["SSMLayer", "SwiGLULayer", "MoELayer", "LinearLayer", "DiffusionNextTokenHead"])
+def test_what_is_not_said_is_the_default_of_the_layer_itself(kind):
+    sizes = {n: 4 for n, field in CONFIGS[kind].model_fields.items() if field.is_required() and n != "name"}
+    layer = CONFIGS[kind](**sizes).build()
+    own = inspect.signature(type(layer)).parameters
+    shared = {n: f.default for n, f in CONFIGS[kind].model_fields.items() if not f.is_required() and n in own}
+    assert shared and shared == {n: own[n].default for n in shared}
+
+
+def test_the_smallest_and_the_largest_values_are_what_the_layers_take():
+    small = CONFIGS["SSMLayer"](d_model=1, d_state=1, d_conv=1, expand=1).build()
+    assert small(torch.zeros(1, 2, 1)).shape == (1, 2, 1)
+    with pytest.raises(ValidationError, match="less than 1"):
+        CONFIGS["LoRALinearLayer"](d_in=2, d_out=2, dropout=1.0)
 
 
 def test_unknown_keys_and_wrong_values_are_errors():
