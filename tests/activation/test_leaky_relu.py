@@ -21,7 +21,7 @@ def test_both_forms_agree(agree, numbers, options):
     agree(leaky_relu, leaky_relu_fused, numbers, **options)
 
 
-@pytest.mark.parametrize("form", [leaky_relu, LeakyReLU()], ids=str)
+@pytest.mark.parametrize("form", [leaky_relu, LeakyReLU()], ids=["function", "layer"])
 def test_the_gradient_below_zero_is_the_slope_a_hundredth_unless_told_otherwise(form):
     x = torch.tensor([-5.0, 0.0, 5.0], requires_grad=True)
     form(x).sum().backward()
