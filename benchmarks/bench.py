@@ -93,7 +93,6 @@ def _leaves(result: Any) -> list[torch.Tensor]:
 
 def _pairs(case: Case, backward: bool) -> tuple[float, float, float]:
     """Median milliseconds of ours and of the peer, called in turns so that a drifting machine is fair to both."""
-
     leaves = {id(call): _leaves(call()) if backward else [] for call in (case.ours, case.peer)}
 
     def once(call: Callable[[], Any]) -> float:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from nnvocab.attention.decoupled_paths import DecoupledPaths
 from nnvocab.attention.heads import attend, check_dropout, check_sequence, merge_heads, split_heads
 from nnvocab.attention.kv_cache import KVCache
-from nnvocab.attention.masks import padding_mask, positions_mask
 from nnvocab.attention.path_gate import PathGate
 from nnvocab.attention.rotary import rotate_by_position, rotate_by_position_fused
 from nnvocab.attention.scaled_dot_product import check_attention, scaled_dot_product_attention_fused
@@ -176,11 +175,12 @@ class DecoupledAttention(nn.Module):
             dtype=like.dtype, device=like.device,
         )  # fmt: skip
 
-    def with_null(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Put the null token before keys (B, G, S, D) and values (B, G, S, E): S becomes S + 1."""
-        null_k = torch.cat([self.null_key, k.new_zeros(len(self.null_key), self.paths.geo_head)], dim=-1)  # (G, D)
-        null_k, null_v = (t.unsqueeze(1).expand(len(k), -1, 1, -1) for t in (null_k, self.null_value))  # (B, G, 1, ...)
-        return torch.cat([null_k, k], dim=2), torch.cat([null_v, v], dim=2)
+    def null(self, batch_size: int) -> tuple[Tensor, Tensor] | None:
+        """The null token's key and value in each row, (B, G, 1, D) and (B, G, 1, E); None if there is none."""
+        if self.null_key is None:
+            return None
+        key = F.pad(self.null_key, (0, self.paths.geo_head))  # (G, D): content and no place
+        return tuple(t.unsqueeze(1).expand(batch_size, -1, 1, -1) for t in (key, self.null_value))
 
     def forward(
         self,
@@ -194,40 +194,9 @@ class DecoupledAttention(nn.Module):
         before = 0 if cache is None else cache.seen
         q, k = self.paths(x, offset=before)  # (B, H, T, D), (B, G, T, D)
         v = split_heads(self.v(x), self.paths.num_kv_heads)  # (B, G, T, E)
-        if self.null_key is None:
-            y, weights = attend(
-                q, k, v, causal=self.causal, key_padding_mask=key_padding_mask, cache=cache,
-                dropout=self.dropout if self.training else 0.0, need_weights=need_weights,
-            )  # fmt: skip
-        else:
-            y, weights = self._attend_with_null(q, k, v, before, key_padding_mask, cache, need_weights)
+        y, weights = attend(
+            q, k, v, causal=self.causal, key_padding_mask=key_padding_mask, cache=cache, first=self.null(len(x)),
+            dropout=self.dropout if self.training else 0.0, need_weights=need_weights,
+        )  # fmt: skip
         y = self.out(merge_heads(y))  # (B, T, H*E) -> (B, T, C)
         return (y, weights) if need_weights else y
-
-    def _attend_with_null(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        before: int,
-        key_padding_mask: Tensor | None,
-        cache: KVCache | None,
-        need_weights: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Attend over the null token and the stored positions, the oldest first; only the latter are masked."""
-        B, T, mask = len(k), q.shape[2], None
-        if cache is not None and not self.causal:
-            raise ValueError("a cache was given to a layer that is not causal; make the layer with causal=True")
-        at = torch.arange(T, device=q.device) if cache is None else cache.positions(T)  # (S,): positions of the keys
-        if self.causal:
-            window = cache.max_len if cache is not None and cache.sliding else None
-            mask = positions_mask(torch.arange(before, before + T, device=q.device), at, window=window)  # (T, S)
-            mask = F.pad(mask, (1, 0), value=True)  # the null token: always seen
-        if key_padding_mask is not None:
-            padding_mask(key_padding_mask, B, len(at))  # refuses what does not fit
-            key_padding_mask = F.pad(key_padding_mask, (1, 0), value=False)
-        if cache is not None:
-            k, v, _ = cache.append(k, v)
-        k, v = self.with_null(k, v)
-        dropout = self.dropout if self.training else 0.0
-        return attend(q, k, v, mask=mask, key_padding_mask=key_padding_mask, dropout=dropout, need_weights=need_weights)

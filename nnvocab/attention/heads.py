@@ -89,6 +89,7 @@ def attend(
     key_padding_mask: Tensor | None = None,
     cache: KVCache | None = None,
     positions: PositionalEncoding | None = None,
+    first: tuple[Tensor, Tensor] | None = None,
     dropout: float = 0.0,
     need_weights: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
@@ -102,6 +103,8 @@ def attend(
             keys from the oldest that is stored.
         cache: keys and values of earlier positions; k and v are appended to it.
         positions: a scheme whose ``rotate`` turns q and k and whose ``bias`` is added to the scores.
+        first: keys and values, (B, G, P, D) and (B, G, P, E), that stand before all others, have no position, are not
+            stored, and are seen by every query. Masks do not count them; the weights do.
         dropout: probability with which a weight is set to 0.
         need_weights: return the weights too, (B, H, T, S).
     """
@@ -125,11 +128,18 @@ def attend(
         mask = join_masks(mask, positions_mask(queries_at, keys_at, window=cache.max_len if cache.sliding else None))
     if key_padding_mask is not None:
         mask = join_masks(mask, padding_mask(key_padding_mask, B, len(keys_at)))
+    if mask is not None:
+        check_mask(mask, (B, H, T, len(keys_at)))  # before storing: what is refused leaves no trace
     if cache is not None:
-        if mask is not None:
-            check_mask(mask, (B, H, T, len(keys_at)))  # before storing: what is refused leaves no trace
         k, v, _ = cache.append(k, v)
     ahead = causal and cache is None
+    if first is not None:
+        if ahead:
+            mask, ahead = join_masks(mask, causal_mask(T, k.shape[2], device=q.device)), False
+        if mask is not None:
+            mask = torch.atleast_2d(mask).expand(*mask.shape[:-2], -1, k.shape[2])
+            mask = F.pad(mask, (first[0].shape[2], 0), value=True if mask.dtype == torch.bool else 0.0)  # (..., P + S)
+        k, v = (torch.cat(parts, dim=2) for parts in zip(first, (k, v), strict=True))
     if not need_weights:
         return scaled_dot_product_attention_fused(q, k, v, mask=mask, causal=ahead, dropout=dropout), None
     if H != k.shape[1]:

@@ -116,36 +116,15 @@ class PrefixedAttention(nn.Module):
         cache: KVCache | None = None,
     ) -> Tensor:
         from nnvocab.attention.heads import attend, check_sequence, merge_heads
-        from nnvocab.attention.masks import join_masks, padding_mask, positions_mask
-        from nnvocab.attention.scaled_dot_product import check_mask
 
         base = self.base
         check_sequence(x, base.embed_dim)
-        if cache is not None and not base.causal:
-            raise ValueError("a cache was given to a layer that is not causal: make it with causal=True")
         q, k, v = base.project(x, None, None)  # (B, H, T, D), (B, G, T, D), (B, G, T, D)
-        before = 0 if cache is None else cache.seen
-        here = torch.arange(before, before + x.shape[1], device=x.device)  # (T,): positions of the queries ...
-        at = here if cache is None else cache.positions(len(here))  # (S,) ... and of the keys
-        if base.positions is not None:
-            q, k = (base.positions.rotate(t, offset=before) for t in (q, k))
-        B, T, S, P = len(x), len(here), len(at), self.prefix.shape[2]
-        if base.causal:
-            window = cache.max_len if cache is not None and cache.sliding else None
-            mask = join_masks(mask, positions_mask(here, at, window=window))  # (T, S)
-        if base.positions is not None:
-            mask = join_masks(mask, base.positions.bias(here, at))  # (H, T, S) or None
-        if key_padding_mask is not None:
-            mask = join_masks(mask, padding_mask(key_padding_mask, B, S))  # (B, 1, 1, S)
-        if mask is not None:
-            check_mask(mask, (B, base.num_heads, T, S))
-            mask = torch.atleast_2d(mask)
-            mask = mask.expand(*mask.shape[:-1], S) if mask.shape[-1] == 1 else mask
-            mask = F.pad(mask, (P, 0), value=True if mask.dtype == torch.bool else 0.0)  # (..., P + S)
-        if cache is not None:  # after all checks: what is refused leaves no trace
-            k, v, _ = cache.append(k, v)
-        k, v = (torch.cat([p.expand(B, -1, -1, -1), t], dim=2) for p, t in zip(self.prefix, (k, v), strict=True))
-        y, _ = attend(q, k, v, mask=mask, dropout=base.dropout if self.training else 0.0)
+        keys, values = self.prefix.unsqueeze(1).expand(-1, len(x), -1, -1, -1)  # (B, G, P, D)
+        y, _ = attend(
+            q, k, v, causal=base.causal, mask=mask, key_padding_mask=key_padding_mask, cache=cache,
+            positions=base.positions, first=(keys, values), dropout=base.dropout if self.training else 0.0,
+        )  # fmt: skip
         return base.out(merge_heads(y))
 
 

@@ -176,7 +176,7 @@ def test_a_sliding_cache_is_a_window(null_token):
         back = torch.arange(9)[:, None] - torch.arange(9)
         mask = (back >= 0) & (back < 3)
         if null_token:
-            k, v = made.with_null(k, v)
+            k, v = (torch.cat(parts, dim=2) for parts in zip(made.null(1), (k, v), strict=True))
             mask = torch.cat([torch.ones(9, 1, dtype=torch.bool), mask], dim=1)
         y = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     assert_close(steps, made.out(y.transpose(1, 2).flatten(2)).detach())
@@ -188,7 +188,8 @@ def test_padding_in_a_sliding_cache_counts_from_the_oldest_key_and_so_do_the_wei
     hidden[1, [0, 1, 4, 6]] = True
     with torch.no_grad():
         q, k = made.paths(x)
-        k, v = made.with_null(k, made.v(x).unflatten(-1, (4, -1)).transpose(1, 2))
+        v = made.v(x).unflatten(-1, (4, -1)).transpose(1, 2)
+        k, v = (torch.cat(parts, dim=2) for parts in zip(made.null(2), (k, v), strict=True))
         back = torch.arange(8)[:, None] - torch.arange(8)
         seen = (back >= 0) & (back < 3) & ~hidden[:, None, None]  # (B, 1, T, T)
         seen = torch.cat([torch.ones(2, 1, 8, 1, dtype=torch.bool), seen], dim=-1)
