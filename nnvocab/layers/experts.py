@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from nnvocab.layers.expert_groups import SwiGLUGroups
 
 
 def mix_experts(
@@ -65,27 +65,29 @@ def mix_experts_grouped(
     return dispatch(x, experts, weights, SwiGLUExperts.from_weights(gate, up, down), capacity=capacity)
 
 
-def seats(experts: Tensor, num_experts: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Line the choices up before their experts: who stands where, and how many stand before each.
+def line_up(experts: Tensor, num_experts: int) -> tuple[Tensor, Tensor]:
+    """Line the choices up before their experts.
 
     Returns:
         order: the choices (first choices of all tokens, then second ones, ...) sorted by expert, (k*N,).
-        place: where each choice stands in its expert's line, from 0, (k*N,).
-        count: length of each line, (E,).
+        count: length of each expert's line, (E,).
 
     Shapes:
         experts: (N, k).
     """
     choice = experts.T.reshape(-1)  # (k*N,): all first choices come first
-    order = choice.argsort(stable=True)
-    count = torch.zeros(num_experts, dtype=torch.long, device=experts.device).scatter_add_(
-        0, choice, torch.ones_like(choice)
-    )
-    line = torch.arange(len(choice), device=experts.device) - (count.cumsum(0) - count).gather(
-        0, choice.gather(0, order)
-    )
-    place = torch.empty_like(line).scatter_(0, order, line)
-    return order, place, count
+    count = torch.zeros(num_experts, dtype=torch.long, device=experts.device)
+    return choice.argsort(stable=True), count.scatter_add_(0, choice, torch.ones_like(choice))
+
+
+def seats(experts: Tensor, num_experts: int) -> tuple[Tensor, Tensor]:
+    """Number the places in these lines: where each choice stands, from 0, (k*N,), and the length of each line, (E,)."""
+    order, count = line_up(experts, num_experts)
+    before = (count.cumsum(0) - count).gather(
+        0, experts.T.reshape(-1).gather(0, order)
+    )  # in the lines of other experts
+    line = torch.arange(len(order), device=experts.device) - before
+    return torch.empty_like(line).scatter_(0, order, line), count
 
 
 def dispatch(
@@ -101,13 +103,13 @@ def dispatch(
         x: (N, C); experts and weights: (N, k). Returns (N, C).
     """
     N, k = experts.shape
-    order, place, count = seats(experts, len(network.down))
     if capacity is None:
+        order, count = line_up(experts, len(network.down))
         rows = x.index_select(0, order % N)  # (k*N, C): choice j*N + n belongs to token n
         back = torch.empty_like(order).scatter_(0, order, torch.arange(k * N, device=x.device))
-        out = network.groups(rows, count).index_select(0, back).view(k, N, x.shape[1])
-        return (weights.T.unsqueeze(-1) * out).sum(dim=0)
+        return _by_weight(network.groups(rows, count).index_select(0, back), weights)
     E = len(network.down)
+    place, _ = seats(experts, E)
     choice = experts.T.reshape(-1)
     taken = place < capacity  # (k*N,)
     seat = torch.where(
@@ -120,89 +122,17 @@ def dispatch(
     out = network.batch(
         F.pad(x, (0, 0, 0, 1)).index_select(0, sitting).view(E, capacity, x.shape[1])
     )  # (E, capacity, C)
-    out = F.pad(out.flatten(0, 1), (0, 0, 0, 1)).index_select(0, seat).view(k, N, x.shape[1])
-    return (weights.T.unsqueeze(-1) * out).sum(dim=0)
+    return _by_weight(F.pad(out.flatten(0, 1), (0, 0, 0, 1)).index_select(0, seat), weights)
 
 
-class _SwiGLUGroups(torch.autograd.Function):
-    """A group of rows after the other through its own expert, so that what lies between is still in the cache.
-
-    Outputs and gradients are written in place, not stacked from parts; of what lies between, only gate and up of each
-    row are kept for the way back, and those only if it is ``recorded``.
-    """
-
-    @staticmethod
-    def forward(
-        x: Tensor,
-        gate_w: Tensor,
-        up_w: Tensor,
-        down_w: Tensor,
-        gate_b: Tensor | None,
-        up_b: Tensor | None,
-        down_b: Tensor | None,
-        keep: Tensor | None,
-        lengths: list[int],
-        recorded: bool,
-    ) -> tuple[Tensor, Tensor]:
-        y = x.new_empty(len(x), down_w.shape[1])
-        hidden = x.new_empty(2, len(x) if recorded else max(lengths), gate_w.shape[1])
-        start = 0
-        for e, length in enumerate(lengths):
-            rows, outer = x.narrow(0, start, length), y.narrow(0, start, length)  # (M_e, C)
-            gate, up = hidden.narrow(1, start if recorded else 0, length)  # (M_e, F)
-            for inner, w, b in ((gate, gate_w, gate_b), (up, up_w, up_b)):
-                torch.mm(rows, w.select(0, e).T, out=inner)
-                if b is not None:
-                    inner.add_(b.select(0, e))
-            act = F.silu(gate).mul_(up)
-            if keep is not None:
-                act.mul_(keep.narrow(0, start, length))
-            torch.mm(act, down_w.select(0, e).T, out=outer)
-            if down_b is not None:
-                outer.add_(down_b.select(0, e))
-            start += length
-        return y, hidden
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        *given, ctx.lengths, _ = inputs
-        ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*given, output[1])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
-        if grad is None:
-            return (None,) * 10
-        *given, keep, hidden = ctx.saved_tensors
-        x, gate_w, up_w, down_w = given[:4]
-        grad = grad.contiguous()
-        grads = [
-            torch.empty_like(t) if t is not None and wanted else None
-            for t, wanted in zip(given, ctx.needs_input_grad, strict=False)
-        ]
-        start = 0
-        for e, length in enumerate(ctx.lengths):
-            rows, outer = x.narrow(0, start, length), grad.narrow(0, start, length)
-            gate, up = hidden.narrow(1, start, length)
-            opened, back = F.silu(gate), outer @ down_w.select(0, e)  # (M_e, F)
-            if keep is not None:
-                back.mul_(keep.narrow(0, start, length))
-            act = opened * up if keep is None else (opened * up).mul_(keep.narrow(0, start, length))
-            to_up = opened.mul_(back)  # act is made: what opened the gate is not needed any more
-            to_gate = torch.ops.aten.silu_backward(back.mul_(up), gate)
-            for g, came_in, w, b in ((to_gate, rows, 1, 4), (to_up, rows, 2, 5), (outer, act, 3, 6)):
-                if grads[w] is not None:
-                    torch.mm(g.T, came_in, out=grads[w].select(0, e))
-                if grads[b] is not None:
-                    torch.sum(g, dim=0, out=grads[b].select(0, e))
-            if grads[0] is not None:
-                part = grads[0].narrow(0, start, length)
-                torch.mm(to_gate, gate_w.select(0, e), out=part)
-                part.addmm_(to_up, up_w.select(0, e))
-            start += length
-        return *grads, None, None, None
+def _by_weight(out: Tensor, weights: Tensor) -> Tensor:
+    """Sum each token's k outputs; row j*N + n is that of token n's j-th choice: (k*N, C) and (N, k) -> (N, C)."""
+    parts = out.view(*weights.T.shape, out.shape[1]).unbind()
+    shares = weights.T.unsqueeze(-1).unbind()  # k of (N, 1)
+    y = parts[0] * shares[0]
+    for part, share in zip(parts[1:], shares[1:], strict=True):
+        y = y.addcmul(part, share)
+    return y
 
 
 class SwiGLUExperts(nn.Module):
@@ -288,7 +218,7 @@ class SwiGLUExperts(nn.Module):
             low = torch.get_autocast_dtype(x.device.type)
             given = [None if t is None else t.to(low) for t in given]
         recorded = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
-        return _SwiGLUGroups.apply(*given, count.tolist(), recorded)[0]
+        return SwiGLUGroups.apply(*given, count.tolist(), recorded)[0]
 
     def every(self, x: Tensor) -> Tensor:
         """Apply every expert to every token: (N, C) -> (E, N, C)."""

@@ -117,8 +117,17 @@ class MixtureOfExperts(nn.Module):
         hidden_dim = 8 * math.ceil(embed_dim / 3) if hidden_dim is None else hidden_dim
         self.experts = SwiGLUExperts(num_experts, embed_dim, hidden_dim, bias=bias, dropout=expert_dropout)
         self.load = ExpertLoad(num_experts)
-        self.aux_loss: Tensor | float = 0.0
-        self.z_loss: Tensor | float = 0.0
+        self.last: Routing | None = None
+
+    @property
+    def aux_loss(self) -> Tensor | float:
+        """The load-balancing loss of the last call, made when it is read; 0 before the first call."""
+        return 0.0 if self.last is None else load_balancing_loss(self.last.probs, self.last.experts)
+
+    @property
+    def z_loss(self) -> Tensor | float:
+        """The router's z-loss of the last call, made when it is read; 0 before the first call."""
+        return 0.0 if self.last is None else router_z_loss(self.last.logits)
 
     @property
     def expert_load(self) -> Tensor:
@@ -149,9 +158,7 @@ class MixtureOfExperts(nn.Module):
         if x.ndim < 1 or x.shape[-1] != self.embed_dim:
             raise ValueError(f"x has shape {tuple(x.shape)}, but this layer was made for width {self.embed_dim}")
         tokens = x.reshape(-1, self.embed_dim)  # (N, C)
-        routing = self.router(tokens)
-        self.aux_loss = load_balancing_loss(routing.probs, routing.experts)
-        self.z_loss = router_z_loss(routing.logits)
+        routing = self.last = self.router(tokens)
         self.load(routing.experts)
         if self.top_k == self.num_experts:
             weights = torch.zeros_like(routing.probs, dtype=x.dtype).scatter(1, routing.experts, routing.weights)
@@ -163,7 +170,7 @@ class MixtureOfExperts(nn.Module):
 
     def _statistics(self, routing: Routing, shape: torch.Size) -> RoutingStatistics:
         N, k = routing.experts.shape
-        _, place, count = seats(routing.experts, self.num_experts)
+        place, count = seats(routing.experts, self.num_experts)
         capacity = N if self.capacity(N) is None or k == self.num_experts else self.capacity(N)
         seated = (place < capacity).view(k, N).T
         mean = routing.probs.detach().sum(dim=0) / max(1, N)  # (E,)
@@ -177,7 +184,5 @@ class MixtureOfExperts(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of the layer starts with the values of the losses, without the graph that made them."""
-        state = dict(self.__dict__)
-        for name in ("aux_loss", "z_loss"):
-            state[name] = state[name].detach() if isinstance(state[name], Tensor) else state[name]
-        return state
+        last = None if self.last is None else Routing(*(t.detach() for t in self.last))
+        return dict(self.__dict__, last=last)

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 from nnvocab.layers.experts import (
     SwiGLUExperts,
     dispatch,
+    line_up,
     mix_experts,
     mix_experts_grouped,
     seats,
@@ -37,7 +38,8 @@ def test_grouped_form_agrees_on_the_value_and_on_every_gradient(k, capacity):
 
 def test_first_choices_are_seated_before_second_ones():
     experts = torch.tensor([[0, 1], [1, 0], [0, 1]])
-    order, place, count = seats(experts, 3)
+    order, _ = line_up(experts, 3)
+    place, count = seats(experts, 3)
     assert count.tolist() == [3, 3, 0]
     assert place.view(2, 3).T.tolist() == [[0, 1], [0, 2], [1, 2]]  # expert 0: tokens 0 and 2 first, then 1
     assert experts.T.reshape(-1)[order].tolist() == [0, 0, 0, 1, 1, 1]
