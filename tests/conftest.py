@@ -19,6 +19,8 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     chosen = torch.device(request.config.getoption("--device"))
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise pytest.UsageError("--device cuda was asked for, but torch sees no GPU")
+    if chosen.type == "cuda":  # the same numbers each time, and float32 that is float32
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32 = True, False
     return chosen
 
 

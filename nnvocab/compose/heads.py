@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from nnvocab.compose.branches import SequenceBranch
 from nnvocab.compose.parallel import Parallel
 from nnvocab.compose.sequential import Sequential
+from nnvocab.recurrent.lstm import LSTM
 from nnvocab.vocabulary import Example, entry
 
 
@@ -150,7 +151,7 @@ class MultiAgentPolicy(nn.Module):
             raise ValueError(f"num_heads is {num_heads}, which does not divide hidden_features {hidden_features}")
         C = hidden_features
         self.trunk = Sequential(nn.Linear(in_features, C), nn.ReLU())
-        lstm = SequenceBranch(nn.LSTM(C, recurrent_features, batch_first=True))
+        lstm = SequenceBranch(LSTM(C, recurrent_features, batch_first=True))
         attention = SequenceBranch(nn.MultiheadAttention(C, num_heads, batch_first=True))
         self.heads = Parallel(
             [

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nnvocab.recurrent.gru import GRU
 from nnvocab.vocabulary import Example, entry
 
 
@@ -88,7 +89,7 @@ class Cyclic(nn.Module):
     kind="block",
     paper="elman1990finding",
     example=lambda: Example(
-        WithoutStates(Recurrent([nn.GRU(4, 3, batch_first=True), nn.Linear(3, 2)])),
+        WithoutStates(Recurrent([GRU(4, 3, batch_first=True), nn.Linear(3, 2)])),
         (torch.randn(2, 5, 4),),
         skip={"fake_cuda": "torch has no fake kernel of its fused GRU"},
     ),

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from nnvocab.recurrent.rnn import one_step
-from nnvocab.recurrent.stack import add_weights, check_dropout, check_sequence, check_state, run_stack, weights_of
+from nnvocab.recurrent.stack import (
+    FusedStack,
+    add_weights,
+    check_dropout,
+    check_sequence,
+    check_state,
+    kernel_mode,
+    run_stack,
+    weights_of,
+)
 from nnvocab.vocabulary import Example, entry
 
 
@@ -77,7 +86,7 @@ def gru_layer_fused(
 ) -> tuple[Tensor, tuple[Tensor]]:
     """The same layer, reset after, by torch's own kernel, which runs the loop outside Python."""
     weights = [w_ih, w_hh] if b_ih is None else [w_ih, w_hh, b_ih, b_hh]
-    y, h = torch.gru(x, h[None], weights, b_ih is not None, 1, 0.0, False, False, True)
+    y, h = torch.gru(x, h[None], weights, b_ih is not None, 1, 0.0, torch.is_grad_enabled(), False, True)
     return y, (h[0],)
 
 
@@ -102,7 +111,7 @@ def _reset_before(x: Tensor, h: Tensor, *weights: Tensor) -> tuple[Tensor, tuple
         },
     ),
 )
-class GRU(nn.Module):
+class GRU(FusedStack):
     r"""Gated recurrent unit: the new state is a mixture of the old one and a candidate, gate by gate.
 
     .. math::
@@ -143,6 +152,8 @@ class GRU(nn.Module):
     (torch.Size([2, 10, 16]), torch.Size([1, 2, 16]))
     """
 
+    mode = "GRU"
+
     def __init__(
         self,
         input_size: int,
@@ -167,9 +178,9 @@ class GRU(nn.Module):
         if state is None:
             state = x.new_zeros(shape)
         check_state(state, shape, "state")
-        options = (self.num_layers, self.dropout, self.training, self.bidirectional)
         if self.reset_after:
-            return torch.gru(x, state, weights_of(self), self.bias, *options, self.batch_first)
+            options = (self.num_layers, *kernel_mode(self), self.bidirectional, self.batch_first)
+            return torch.gru(x, state, weights_of(self), self.bias, *options)
         y, (last,) = run_stack(
             _reset_before,
             x if self.batch_first else x.transpose(0, 1),

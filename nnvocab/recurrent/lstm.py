@@ -7,7 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnvocab.recurrent.rnn import one_step
-from nnvocab.recurrent.stack import add_weights, check_dropout, check_sequence, check_state, weights_of
+from nnvocab.recurrent.stack import (
+    FusedStack,
+    add_weights,
+    check_dropout,
+    check_sequence,
+    check_state,
+    kernel_mode,
+    weights_of,
+)
 from nnvocab.vocabulary import Example, entry
 
 
@@ -63,7 +71,9 @@ def lstm_layer_fused(
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """The same layer by torch's own kernel, which runs the loop outside Python."""
     biases, _ = _sort(rest)
-    y, h, c = torch.lstm(x, (h[None], c[None]), [w_ih, w_hh, *rest], bool(biases), 1, 0.0, False, False, True)
+    y, h, c = torch.lstm(
+        x, (h[None], c[None]), [w_ih, w_hh, *rest], bool(biases), 1, 0.0, torch.is_grad_enabled(), False, True
+    )
     return y, (h[0], c[0])
 
 
@@ -115,7 +125,7 @@ def set_forget_bias(lstm: nn.Module, value: float) -> nn.Module:
         skip={"batch_of_one": "the last states have their batch on the second axis, as in torch"},
     ),
 )
-class LSTM(nn.Module):
+class LSTM(FusedStack):
     r"""Long short-term memory: gates decide what a cell forgets, what it adds and what it shows.
 
     .. math::
@@ -158,6 +168,8 @@ class LSTM(nn.Module):
     (torch.Size([2, 10, 16]), torch.Size([1, 2, 16]), torch.Size([1, 2, 16]))
     """
 
+    mode = "LSTM"
+
     def __init__(
         self,
         input_size: int,
@@ -198,12 +210,11 @@ class LSTM(nn.Module):
             weights_of(self),
             self.bias,
             self.num_layers,
-            self.dropout,
-            self.training,
+            *kernel_mode(self),
             self.bidirectional,
             self.batch_first,
         )
-        return y, (h, c)
+        return y, (h.view(shapes[0]), c.view(shapes[1]))  # compiled for a GPU, some torch add an axis
 
     def step(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Read one step: x (B, C) and (h, c); returns the output (B, H) and the next (h, c)."""

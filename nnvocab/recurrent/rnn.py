@@ -6,7 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvocab.recurrent.stack import add_weights, check_dropout, check_sequence, check_state, weights_of
+from nnvocab.recurrent.stack import (
+    FusedStack,
+    add_weights,
+    check_dropout,
+    check_sequence,
+    check_state,
+    kernel_mode,
+    weights_of,
+)
 from nnvocab.vocabulary import Example, entry
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
@@ -71,7 +79,7 @@ def rnn_layer_fused(
     """The same layer by torch's own kernel, which runs the loop outside Python."""
     check_nonlinearity(nonlinearity)
     weights = [w_ih, w_hh] if b_ih is None else [w_ih, w_hh, b_ih, b_hh]
-    y, h = KERNELS[nonlinearity](x, h[None], weights, b_ih is not None, 1, 0.0, False, False, True)
+    y, h = KERNELS[nonlinearity](x, h[None], weights, b_ih is not None, 1, 0.0, torch.is_grad_enabled(), False, True)
     return y, (h[0],)
 
 
@@ -95,7 +103,7 @@ def check_nonlinearity(nonlinearity: str) -> None:
         skip={"batch_of_one": "the last state has its batch on the second axis, as in torch"},
     ),
 )
-class RNN(nn.Module):
+class RNN(FusedStack):
     r"""A recurrent network: a state that each step computes from the input and from the state before it.
 
     .. math::
@@ -150,6 +158,7 @@ class RNN(nn.Module):
         add_weights(self, 1, input_size, hidden_size, num_layers, bias=bias, bidirectional=bidirectional)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.nonlinearity, self.bias, self.batch_first = nonlinearity, bias, batch_first
+        self.mode = f"RNN_{nonlinearity.upper()}"
         self.dropout, self.bidirectional = dropout, bidirectional
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -164,8 +173,7 @@ class RNN(nn.Module):
             weights_of(self),
             self.bias,
             self.num_layers,
-            self.dropout,
-            self.training,
+            *kernel_mode(self),
             self.bidirectional,
             self.batch_first,
         )

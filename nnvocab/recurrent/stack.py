@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
@@ -62,9 +63,40 @@ def add_weights(
     module.weight_names = names
 
 
+class FusedStack(nn.Module):
+    """A stack that runs on torch's fused kernels: on a GPU its weights lie in one piece, else cuDNN copies them at each call.
+
+    ``mode`` is cuDNN's name of the cell: LSTM, GRU, RNN_TANH or RNN_RELU.
+    """
+
+    mode: str
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FusedStack:
+        super()._apply(fn, recurse)
+        self.flatten_parameters()
+        return self
+
+    def flatten_parameters(self) -> None:
+        """Lay the weights into one piece of memory, if they are on a GPU; ``.to`` and ``.cuda`` do so by themselves."""
+        kept = {name: getattr(self, name) for name in ("mode", "bias", "input_size", "hidden_size", "num_layers")}
+        kept |= {"batch_first": self.batch_first, "bidirectional": self.bidirectional}
+        kept |= {"proj_size": getattr(self, "proj_size", 0)}
+        named = SimpleNamespace(**kept, _flat_weights=weights_of(self), _flat_weights_names=self.weight_names)
+        nn.RNNBase.flatten_parameters(named)
+
+
 def weights_of(module: nn.Module) -> list[Tensor]:
     """The parameters of a stack in the order of the fused kernels."""
     return [getattr(module, name) for name in module.weight_names]
+
+
+def kernel_mode(module: nn.Module) -> tuple[float, bool]:
+    """The dropout and the ``train`` flag that a fused kernel is given.
+
+    cuDNN keeps what the backward pass needs only if it is told to train: in evaluation it is told so too where
+    gradients are recorded, without dropout.
+    """
+    return (module.dropout, True) if module.training else (0.0, torch.is_grad_enabled())
 
 
 def check_dropout(dropout: float) -> None:
