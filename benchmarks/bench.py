@@ -27,6 +27,7 @@ from nnvocab import CHAPTERS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
+SHORTEST = 2.0  # milliseconds that one measurement should last
 
 
 @dataclass(frozen=True)
@@ -93,26 +94,30 @@ def _leaves(result: Any) -> list[torch.Tensor]:
 
 
 def _pairs(case: Case, backward: bool) -> tuple[float, float, float]:
-    """Median milliseconds of ours and of the peer, called in turns so that a drifting machine is fair to both."""
+    """Median milliseconds of ours and of the peer, called in turns so that a drifting machine is fair to both.
+
+    What is too short for the clock is called several times in a row.
+    """
     leaves = {id(call): _leaves(call()) if backward else [] for call in (case.ours, case.peer)}
 
-    def once(call: Callable[[], Any]) -> float:
-        for leaf in leaves[id(call)]:
-            leaf.grad = None
+    def once(call: Callable[[], Any], times: int = 1) -> float:
         start = perf_counter()
-        if backward:
-            _loss(call()).backward()
-        else:
-            with torch.no_grad():
-                call()
-        return (perf_counter() - start) * 1e3
+        for _ in range(times):
+            for leaf in leaves[id(call)]:
+                leaf.grad = None
+            if backward:
+                _loss(call()).backward()
+            else:
+                with torch.no_grad():
+                    call()
+        return (perf_counter() - start) * 1e3 / times
 
-    for _ in range(3):
-        once(case.ours), once(case.peer)
+    shortest = min(once(call) for _ in range(3) for call in (case.ours, case.peer))
+    in_a_row = max(1, round(SHORTEST / shortest))
     ours, peer = [], []
     for turn in range(case.runs):
         for call, times in ((case.ours, ours), (case.peer, peer))[:: 1 if turn % 2 else -1]:
-            times.append(once(call))
+            times.append(once(call, in_a_row))
     ratio = statistics.median(a / b for a, b in zip(ours, peer, strict=True))
     return statistics.median(ours), statistics.median(peer), ratio
 
