@@ -15,6 +15,8 @@ PAGES = pages()
 each = pytest.mark.parametrize("name", PAGES)
 TYPESET = "() => !document.querySelector('.math') || !!document.querySelector('mjx-container')"
 
+JPEG_ROWS = 65_535  # the highest picture that JPEG can hold
+
 
 def theme(page, name: str) -> None:
     page.evaluate(
@@ -46,7 +48,10 @@ def pictures(page, name: str) -> None:
         for mode in ("light", "dark"):
             theme(page, mode)
             page.wait_for_timeout(500)  # until the theme has faded over
-            page.screenshot(path=folder / f"{label}-{mode}.jpg", type="jpeg", quality=60, full_page=True)
+            if page.evaluate("() => document.documentElement.scrollHeight") > JPEG_ROWS:
+                page.screenshot(path=folder / f"{label}-{mode}.png", full_page=True)
+            else:
+                page.screenshot(path=folder / f"{label}-{mode}.jpg", type="jpeg", quality=60, full_page=True)
 
 
 @each
