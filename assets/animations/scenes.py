@@ -146,27 +146,21 @@ class Recurrent(Scene):
         road = Line(6 * LEFT + 0.6 * UP, 6 * RIGHT + 0.6 * UP, color=COLOUR["state"], stroke_width=10)
         self.add(title, road, words("cell state", 22, COLOUR["state"]).next_to(road, UP, buff=0.9).to_edge(LEFT))
         c = 0.0
-        car = VGroup(Dot(radius=0.33, color=COLOUR["state"]), words("0.00", 18, ManimColor("#FFFFFF"))).move_to(
-            5.6 * LEFT + 0.6 * UP
-        )
+        car = VGroup(Dot(radius=0.42, color=COLOUR["state"]), words("0.00", 18)).move_to(5.6 * LEFT + 0.6 * UP)
         self.add(car)
         for t, (f, w) in enumerate(zip(forget, write, strict=True)):
             x = -4 + 2 * t
             gate = Rectangle(width=0.5, height=0.9, stroke_color=COLOUR["masked"], stroke_width=3).move_to((x, 0.6, 0))
             keep = words(f"f = {f:.2f}", 20, COLOUR["weight"]).next_to(gate, UP, buff=0.15)
-            add = Arrow((x + 0.6, -1.6, 0), (x + 0.6, 0.3, 0), color=COLOUR["input"], buff=0, stroke_width=5)
+            add = Arrow((x + 0.6, -1.7, 0), (x + 0.6, 0.12, 0), color=COLOUR["input"], buff=0, stroke_width=5)
             amount = words(f"i·g = {w:+.2f}".replace("-", "−"), 20, COLOUR["input"]).next_to(add, DOWN, buff=0.1)
             self.play(Create(gate), FadeIn(keep), car.animate.move_to((x, 0.6, 0)), run_time=0.6)
             c = f * c
-            kept = VGroup(
-                Dot(radius=0.33, color=COLOUR["state"]), words(f"{c:.2f}", 18, ManimColor("#FFFFFF"))
-            ).move_to(car)
+            kept = VGroup(Dot(radius=0.42, color=COLOUR["state"]), words(f"{c:.2f}", 18)).move_to(car)
             self.play(Transform(car, kept), run_time=0.35)
             c = c + w
             text = f"{c:.2f}".replace("-", "−")
-            now = VGroup(Dot(radius=0.33, color=COLOUR["state"]), words(text, 18, ManimColor("#FFFFFF"))).move_to(
-                (x + 0.6, 0.6, 0)
-            )
+            now = VGroup(Dot(radius=0.42, color=COLOUR["state"]), words(text, 18)).move_to((x + 0.6, 0.6, 0))
             self.play(FadeIn(add), FadeIn(amount), Transform(car, now), run_time=0.55)
         product = float(np.prod(forget[1:]))
         says = words(f"what was written first is multiplied by every later f: 1 · 0.95 · 0.1 · 1 = {product:.3f}", 22)
