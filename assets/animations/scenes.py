@@ -289,7 +289,7 @@ class Compose(Scene):
         self.wait(0.6)
         for i in range(3):
             weighed = grid(mixed[i : i + 1], COLOUR["weight"], 0.8, 2).move_to(rows[i])
-            self.play(Transform(rows[i], weighed), marks[i].animate.set_opacity(0.35), run_time=0.5)
+            self.play(Transform(rows[i], weighed), marks[i].animate.set_opacity(0.65), run_time=0.5)
         self.remove(says)
         self.add(words("what is left of each is added up", 22).to_edge(DOWN))
         self.play(

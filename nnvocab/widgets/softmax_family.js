@@ -326,9 +326,9 @@ function render({model, el}) {
     // the Jacobian
     const M = N + now.extra, room = (width > 560 ? (width - 60) * 0.44 : width - 34) - 56, wide = Math.max(24, Math.min(46, Math.floor(room / M)));
     part.columns = Array.from({length: M}, (_, j) => j < N ? state.names[j] : branchName(kind(), j - N)); part.wide = wide;
-    const fits = name => 7.6 * name.length < wide ? name : 7.6 * 3 < wide && name.startsWith('branch') ? 'b' + SUB(+name.slice(7)) : [...name].slice(0, Math.floor(wide / 8)).join('');
+    const fits = (name, room) => 7.6 * name.length < room ? name : 7.6 * 3 < room && name.startsWith('branch') ? 'b' + SUB(+name.slice(7)) : [...name].slice(0, Math.floor(room / 8)).join('');
     part.cells = state.logits.map((_, i) => part.columns.map((_, j) => h('div', {class: 'sf-cell', role: 'gridcell', style: {width: wide + 'px'}, onclick: () => pickCell(i, j), onpointerenter: () => peekCell(i, j), onpointerleave: () => peekCell(null)})));
-    jac.replaceChildren(h('div', {class: 'sf-cols', 'aria-hidden': 'true'}, part.columns.map(n => h('span', {style: {width: wide + 'px'}, title: n}, fits(n)))), h('div', {role: 'grid', 'aria-label': 'Jacobian: rows are weights, columns are logits', 'aria-readonly': 'true'}, part.cells.map((cells, i) => h('div', {class: 'sf-line', role: 'row'}, h('span', {role: 'rowheader', title: state.names[i]}, state.names[i]), cells))));
+    jac.replaceChildren(h('div', {class: 'sf-cols', 'aria-hidden': 'true'}, part.columns.map(n => h('span', {style: {width: wide + 'px'}, title: n}, fits(n, wide)))), h('div', {role: 'grid', 'aria-label': 'Jacobian: rows are weights, columns are logits', 'aria-readonly': 'true'}, part.cells.map((cells, i) => h('div', {class: 'sf-line', role: 'row'}, h('span', {role: 'rowheader', title: state.names[i], 'aria-label': state.names[i]}, fits(state.names[i], 54)), cells))));
     roving(w, part.cells, {focus: (r, c) => pickCell(r, c)});
   }
   let lit = -1, peek = null;
