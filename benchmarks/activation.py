@@ -101,7 +101,7 @@ def cases() -> list[Case]:
     ours = AdaptiveSoftmax(64, 5000, (200, 1000))
     rows.append(
         Case(
-            "loss: 256 x 64, 5000 classes",
+            "Adaptive softmax, loss: 256 x 64, 5000 classes",
             "Adaptive softmax",
             TORCH,
             lambda: ours.loss(features, target),
@@ -120,10 +120,24 @@ def cases() -> list[Case]:
         s = torch.randn(n, width, requires_grad=True)
         at = f"{n} x {width}"
         rows += [
-            Case(at, "Sparsemax", name, lambda s=s: sparsemax_fused(s), lambda s=s: peer.sparsemax(s), goal=1.0),
-            Case(f"alpha 1.5: {at}", "Entmax", name, lambda s=s: entmax(s), lambda s=s: peer.entmax15(s), goal=1.0),
             Case(
-                f"alpha 1.3: {at}",
+                f"Sparsemax: {at}",
+                "Sparsemax",
+                name,
+                lambda s=s: sparsemax_fused(s),
+                lambda s=s: peer.sparsemax(s),
+                goal=1.0,
+            ),
+            Case(
+                f"Entmax, alpha 1.5: {at}",
+                "Entmax",
+                name,
+                lambda s=s: entmax(s),
+                lambda s=s: peer.entmax15(s),
+                goal=1.0,
+            ),
+            Case(
+                f"Entmax, alpha 1.3: {at}",
                 "Entmax",
                 name,
                 lambda s=s: entmax(s, 1.3),

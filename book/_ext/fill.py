@@ -124,7 +124,7 @@ def claims(_: str) -> str:
                 shown = f"[{anchor.replace('-', ' ') or page}]({page}.ipynb{'#' + anchor if anchor else ''})"
             elif kind == "test":
                 file = where.split("::")[0]
-                shown = f"[`{where.split('/')[-1]}`]({repository()}/blob/main/{file})"
+                shown = f'[`{file.split("/")[-1]}`]({repository()}/blob/main/{file} "{where.split("::")[-1]}")'
             elif kind == "citation":
                 shown = f"[{_cell(cite(where))}](references.md#{where})"
             else:

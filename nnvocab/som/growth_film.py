@@ -96,8 +96,8 @@ def growth_film(history: Sequence[Snapshot], x: Tensor) -> GrowthFilm:
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="A graph that grows over points" '
         'style="width:100%;background:#fff;border-radius:6px">'
         f"{dots(x, PALETTE['second'], 3)}{''.join(frames)}</svg>"
-        f'<div style="display:flex;gap:.6em;align-items:center;flex-wrap:wrap">'
-        f'<button type="button" style="min-width:4em;padding:.3em .6em" onclick="{PLAY}">Play</button>'
+        f'<div style="display:flex;gap:.6em;align-items:center;flex-wrap:wrap;margin-top:.5em">'
+        f'<button type="button" style="min-width:4em;padding:.3em .6em;border:1px solid;border-radius:6px" onclick="{PLAY}">Play</button>'
         f'<input type="range" min="0" max="{last}" value="{last}" aria-label="graph" style="flex:1;min-width:9em" '
         f'oninput="{SHOW}"><output style="min-width:17em">{words}</output></div></figure>',
         len(history),

@@ -155,7 +155,7 @@ const LOOK = `.nnv [hidden]{display:none!important}.am-board{width:max-content;p
 .am-keys.am-tall button{writing-mode:vertical-rl;transform:rotate(180deg);text-align:left;padding:0 0 3px}
 .nnv .am-keys button.am-on{color:var(--state);font-weight:700}.nnv .am-keys button[aria-pressed=true]{box-shadow:none;color:var(--masked);text-decoration:line-through}
 .am-cells{position:relative;flex:none;cursor:crosshair;touch-action:pan-x pan-y}.am-line{position:absolute;left:0;top:0;display:flex;outline:2px solid var(--focus);outline-offset:-1px;z-index:1}
-.am-line div{flex:none;height:100%;outline-offset:-3px}.am-line div.am-on{box-shadow:inset 0 0 0 2px #fff,inset 0 0 0 4px #b34700}
+.am-line div{flex:none;height:100%;outline-offset:-3px}.am-line div.am-on{position:relative;z-index:1;box-shadow:inset 0 0 0 1px #fff,0 0 0 2.5px #b34700}
 .am-ribbons{display:block;max-width:none!important;overflow:visible}.am-card{margin:10px 0 0;padding:0;list-style:none;counter-reset:n}.am-card>li,.am-panel,.am-grids{content-visibility:auto;contain-intrinsic-size:auto 110px}.am-card>li{counter-increment:n;border-top:1px solid var(--line);padding:7px 0 8px 30px;position:relative}
 .am-card>li::before{content:counter(n);position:absolute;left:0;top:8px;width:21px;height:21px;border-radius:50%;background:var(--panel);border:1px solid var(--line);font-size:13px;line-height:19px;text-align:center}
 .am-chips{display:flex;flex-wrap:wrap;gap:4px;margin:4px 0}.am-chip{border:1px solid var(--line);border-radius:6px;padding:2px 6px;font-size:14px;min-width:66px;text-align:right;line-height:1.35;display:grid}
@@ -384,7 +384,7 @@ function render({model, el}) {
     const {l, g} = place(), who = `“${queries[t]}” (row ${t + 1})`, whom = `“${names[i]}” (column ${i + 1})`;
     write(c.head, hid ? `Row ${t + 1}, “${queries[t]}”: where does it look?` : `${own() ? 'How' : `Layer ${l + 1}, head ${g + 1}: how`} much ${who} looks at ${whom}`);
     if (hid) return;
-    const e = explain(head, t, i, T, S, D, {seen, temperature}), ok = e.allowed && e.score > -Infinity, none = e.sum === 0, f = short, wrap = x => x < 0 ? `(${f(x)})` : f(x);
+    const e = explain(head, t, i, T, S, D, {seen, temperature}), ok = e.allowed && e.score > -Infinity, none = e.sum === 0, f = short, wrap = x => x <= -0.005 ? `(${f(x)})` : f(x);
     if (c.known) {
       c.qk.forEach((chip, d) => {
         const a = head.q[t * D + d], b = head.k[i * D + d];

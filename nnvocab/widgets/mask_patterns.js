@@ -357,7 +357,7 @@ function render({model, el}) {
     size.hidden = kind === 'drawn'; size.set(now.T); block.set(now.block); undoButton.disabled = !undo.length; turn.hidden = asker.hidden = !square;
     write(rule, RULES[kind](o));
     const found = [...new Set(now.mask)].filter(c => WORD[c]).map(c => WORD[c]);
-    write(legend, `${found.length ? found.join(' · ') + '. ' : ''}Grey: blocks without an open cell, which a kernel skips.${square && !hidden ? ' Right: a number is the layers needed, an empty cell needs more than these, × never.' : ''}`);
+    write(legend, `${found.length ? found.join(' · ') + '. ' : ''}Grey: blocks without an open cell, which a kernel skips.${square && !hidden ? ' Second grid: a number is the layers needed, an empty cell needs more than these, × never.' : ''}`);
     playBar.hidden = !square; right.node.hidden = stack.hidden = !square; stack.hidden ||= hidden;
     left.cap.replaceChildren(masks.length > 1 ? `The mask of layer ${n}` : 'The mask of every layer', h('span', {}, masks.length > 1 ? ` (${which + 1} of ${masks.length} that take turns)` : ''));
     right.cap.replaceChildren(`What ${n} ${n === 1 ? 'layer reaches' : 'layers reach'}`, h('span', {}, hidden ? ' (covered)' : ''));

@@ -76,7 +76,7 @@ const TITLE = {concat: 'concat: one behind the other', add: 'add: the sum', avg:
 const KIND = {softmax: 'softmax', sparsemax: 'sparsemax', entmax: 'entmax 1.5'};
 const write = (node, text) => { if (node.textContent !== text) node.textContent = text; };
 const attr = (node, name, value) => { if (node.getAttribute(name) !== value) node.setAttribute(name, value); };
-const show = x => Math.abs(x) < 0.005 ? '0.00' : fmt(x), wrap = x => x < 0 ? `(${show(x)})` : show(x), sum = list => list.join(' + ') || '0';
+const show = x => Math.abs(x) < 0.005 ? '0.00' : fmt(x), wrap = x => x <= -0.005 ? `(${show(x)})` : show(x), sum = list => list.join(' + ') || '0';
 const START = [1, -0.5, 2, 0.5, -1, 1.5, 0.25, -0.75];
 
 function render({model, el}) {

@@ -41,6 +41,8 @@ def grave(page, *, colours_only: bool = False) -> list[str]:
 
 def pictures(page, name: str) -> None:
     """Store the whole page as it is seen at two widths, by day and by night."""
+    page.emulate_media(reduced_motion="reduce")  # the theme's bars do not slide while a picture is taken
+    page.add_style_tag(content="* { content-visibility: visible !important; }")  # what is far off is drawn too
     folder = ARTEFACTS / name.replace("/", "-")
     folder.mkdir(parents=True, exist_ok=True)
     for width, label in ((1280, "desktop"), (390, "phone")):
