@@ -29,6 +29,14 @@ def test_factored_form_agrees_on_the_value_and_on_every_gradient():
     )
 
 
+def test_weights_begin_spread_over_one_by_the_root_of_their_inputs_on_both_sides_of_zero():
+    layer = LowRankBilinear(64, 100, 80, rank=49)
+    for weight in (layer.left, layer.right, layer.out):
+        bound = weight.shape[1] ** -0.5
+        assert -bound <= weight.min() < -0.9 * bound and 0.9 * bound < weight.max() <= bound
+        assert weight.mean().abs() < 0.05 * bound
+
+
 def test_what_makes_no_layer_is_refused():
     for sizes in ((4, 3, 2, 0), (0, 3, 2, 1), (4, 0, 2, 1), (4, 3, 0, 1)):
         with pytest.raises(ValueError, match="at least 1"):
