@@ -94,7 +94,8 @@ class BatchNorm(nn.Module):
         y_{b,c,s} = \gamma_c\, \frac{x_{b,c,s} - \mu_c}{\sqrt{\sigma_c^2 + \varepsilon}} + \beta_c
 
     In training :math:`\mu_c, \sigma_c^2` are those of the batch, and running averages
-    :math:`r \leftarrow (1 - m)\, r + m\, s` follow them; in evaluation the averages take their place.
+    :math:`r \leftarrow (1 - m)\, r + m\, \mu` follow them, with a momentum m, and so for :math:`\sigma^2`; in evaluation
+    the averages take their place.
 
     Args:
         num_features: channels C.

@@ -112,7 +112,7 @@ def _reset_before(x: Tensor, h: Tensor, *weights: Tensor) -> tuple[Tensor, tuple
     ),
 )
 class GRU(FusedStack):
-    r"""Gated recurrent unit: the new state is a mixture of the old one and a candidate, gate by gate.
+    r"""A recurrent network whose new state is a mixture of the old one and a candidate, gate by gate.
 
     .. math::
         \begin{aligned}

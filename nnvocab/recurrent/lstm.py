@@ -126,7 +126,7 @@ def set_forget_bias(lstm: nn.Module, value: float) -> nn.Module:
     ),
 )
 class LSTM(FusedStack):
-    r"""Long short-term memory: gates decide what a cell forgets, what it adds and what it shows.
+    r"""A recurrent network whose gates decide what a cell forgets, what it adds and what it shows.
 
     .. math::
         \begin{aligned}

@@ -113,7 +113,7 @@ class TemporalBlock(nn.Module):
     example=lambda: Example(TCN(2, (3, 4), kernel_size=2), (torch.randn(2, 2, 7),)),
 )
 class TCN(nn.Module):
-    r"""Temporal convolutional network: each level looks twice as far back as the one below, and never ahead.
+    r"""A stack of causal convolutions: each level looks twice as far back as the one below, and never ahead.
 
     .. math::
         x^{(i+1)} = \operatorname{ReLU}\big(\operatorname{skip}(x^{(i)}) + \phi(\phi(x^{(i)}))\big), \qquad

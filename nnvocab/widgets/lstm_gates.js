@@ -158,6 +158,7 @@ const CSS = `
 .lg-gates [role=rowheader]{text-align:left}.lg-gates i{font-family:Georgia,"DejaVu Serif",serif;font-size:16px;color:var(--ink)}
 .lg-gate{background:linear-gradient(var(--output),var(--output)) no-repeat 0 100%/0 4px var(--panel);border-radius:4px;min-height:28px;font-size:14px;text-align:center;padding:3px 0 6px;cursor:pointer}
 .lg-gates .on .lg-gate{font-size:16px;font-weight:650;padding:10px 0 14px}.lg-gates .on [role=rowheader]{color:var(--state);font-weight:700}
+@container (max-width:480px){.lg-gates .on .lg-gate{font-size:14px}}
 .lg-gate[aria-selected=true]{box-shadow:inset 0 0 0 2px var(--focus)}.lg-gate:focus-visible{outline-offset:-2px}
 .lg-gate.mid{background-image:linear-gradient(var(--state),var(--state))}
 .lg-eq{font-size:15px;line-height:1.75;min-width:0;padding:0 4px}.lg-eq p{margin:0 0 2px}.lg-eq i,.lg-cap i{font-family:Georgia,"DejaVu Serif",serif}.lg-eq sub{font-size:13px;line-height:1}
