@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nnvocab.compose.neurosymbolic_tasks import TASKS, intrusions, shortcut, species
+from nnvocab.compose.neurosymbolic_tasks import TASKS, four_squares, galaxies, intrusions, shortcut, species, stars
 
 
 @pytest.mark.parametrize("make", TASKS, ids=lambda f: f.__name__)
@@ -23,6 +23,31 @@ def test_too_few_samples_for_every_class_are_refused(make):
     for samples in (0, 1):
         with pytest.raises(ValueError, match=f"{samples} samples leave no row to learn the classes .*: give more"):
             make(torch.Generator().manual_seed(0), samples)
+
+
+def test_points_lie_where_the_tasks_say():
+    def rows(make):
+        task = make(torch.Generator().manual_seed(0))
+        return torch.cat([task.train_x, task.test_x]), torch.cat([task.train_y, task.test_y])
+
+    x, y = rows(four_squares)
+    low = x < 0.5
+    assert torch.where(low, (0.1 <= x) & (x <= 0.4), (0.6 <= x) & (x <= 0.9)).all()
+    assert torch.equal(y, (x[:, 1] > 0.5).long()) and 0.4 < low[:, 0].float().mean() < 0.6
+
+    x, y = rows(galaxies)
+    away = x - torch.tensor([[0.7, 0.7], [-0.7, 0.7], [0.0, -0.7]])[y]
+    assert 0.09 < away.norm(dim=1).min() and away.norm(dim=1).max() < 0.36
+    assert (away < -0.1).any(0).all() and (away > 0.1).any(0).all()  # systems stand on all sides
+
+    x, y = rows(stars)
+    away = x - torch.tensor([[0.6, 0.6], [-0.6, 0.6], [0.0, -0.6]])[y]
+    assert (away[:, 1].abs() <= 0.081).all() and ((away[:, 0].abs() - 0.2).abs() <= 0.081).all()
+
+    task = shortcut(torch.Generator().manual_seed(0))
+    high = task.train_y[:, None] == 1
+    assert ((task.train_x[:, :3] - torch.where(high, 0.8, 0.2)).abs() <= 0.151).all()
+    assert ((task.train_x[:, 3:] - torch.where(high, 0.9, 0.1)).abs() <= 0.051).all()
 
 
 def test_the_shortcut_helps_in_training_and_not_in_the_test():

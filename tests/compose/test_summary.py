@@ -26,6 +26,14 @@ def test_the_cache_is_that_of_the_layers_times_their_uses():
     assert summarize(nn.Sequential(attention), cache_dtype=torch.float32).cache_bytes == 2 * once
 
 
+def test_a_line_has_the_cache_of_all_that_is_in_it_once():
+    attention = GroupedQueryAttention(64, 8, 2)
+    model = nn.Sequential(nn.Sequential(attention, nn.Linear(64, 64)), nn.Linear(64, 8))
+    found = {line.name: line.cache_bytes for line in summarize(model, torch.zeros(1, 3, 64)).lines}
+    assert found["0"] == found["0.0"] == attention.cache_bytes()
+    assert found["0.1"] == found["1"] == 0
+
+
 def test_a_model_without_parts_is_listed_itself():
     (line,) = summarize(nn.Linear(2, 3), torch.zeros(1, 2)).lines
     assert (line.name, line.shape, line.parameters) == ("(model)", (1, 3), 9)

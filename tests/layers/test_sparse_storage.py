@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.testing import assert_close
 
 from nnvocab.layers.pruning import two_four_mask
@@ -22,6 +23,17 @@ def test_packed_bytes_are_the_share_that_is_said(dtype, share):
     weight = torch.randn(8, 64).to(dtype)
     weight = weight * two_four_mask(weight)
     assert stored_bytes(TwoFourLinear(weight)) == weight.numel() * weight.element_size() * share
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_packed_layer_multiplies_as_the_full_one_does(biased):
+    weight, bias = torch.randn(6, 16), torch.randn(6) if biased else None
+    weight = weight * two_four_mask(weight)
+    x = torch.randn(2, 3, 16)
+    layer = TwoFourLinear(weight, bias)
+    assert_close(layer(x), F.linear(x, weight, bias))
+    with pytest.raises(ValueError, match="16"):
+        layer(torch.randn(2, 6))
 
 
 def test_rows_without_weights_are_fine():
