@@ -31,6 +31,20 @@ def test_each_row_is_its_length_times_its_direction():
     assert_close(weight_norm(v, g), expected)
 
 
+@pytest.mark.parametrize("dim", [0, 1, -1, -2])
+def test_a_layer_keeps_its_weight_whatever_axis_has_the_lengths(dim):
+    layer = nn.Conv2d(3, 4, 2)
+    before = layer.weight.detach().clone()
+    add_weight_norm(layer, dim=dim)
+    assert_close(layer.weight, before)
+    g, v = layer.parametrizations.weight.parameters()
+    other = [a for a in range(4) if a != dim % 4]
+    with torch.no_grad():
+        g.mul_(2)
+    assert_close(layer.weight, 2 * before)
+    assert_close(layer.weight.norm(dim=other, keepdim=True), g)
+
+
 @pytest.mark.parametrize(
     ("shape", "dim"), [((3, 4), 0), ((3, 4), 1), ((3, 4), -2), ((3, 2, 3, 3), 0), ((2, 3, 3, 4), -1)]
 )
