@@ -150,6 +150,24 @@ def test_compiles_to_the_same_value(entry, device):
     assert_close(compiled, plain, rtol=1e-4, atol=1e-5)
 
 
+def torch_class(entry: Entry) -> type | None:
+    """torch's class of the same layer, if the entry names one as its peer."""
+    found = getattr(nn, (entry.peer or "").removeprefix("torch.nn."), None)
+    both = inspect.isclass(found) and inspect.isclass(entry.object) and issubclass(entry.object, nn.Module)
+    return found if both else None
+
+
+OTHER_DEFAULTS = {("RMS normalization", "eps"): "torch takes the smallest step of the input's type, the paper a number"}
+
+
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if torch_class(e)], ids=lambda e: e.slug)
+def test_an_argument_that_torch_has_too_has_torchs_default(entry):
+    ours, theirs = (inspect.signature(c).parameters for c in (entry.object, torch_class(entry)))
+    for name in ours.keys() & theirs.keys():
+        defaults = {p[name].default for p in (ours, theirs)} - {inspect.Parameter.empty}
+        assert len(defaults) <= 1 or (entry.name, name) in OTHER_DEFAULTS, (name, defaults)
+
+
 @each
 def test_docstring_is_complete_and_its_example_runs(entry):
     thing = entry.object
