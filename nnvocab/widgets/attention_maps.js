@@ -466,8 +466,8 @@ function render({model, el}) {
   // ---- what changes with a cell, and what with the numbers
   const name = (node, t, j) => attr(node, 'aria-label', `${now.queries[t]} looks at ${now.keys[j]}: ${covered(t) ? 'covered' : can(t, j) ? fmt(current().weights[t * now.S + j], 3) : 'hidden'}`);
   // The map follows the hand at every frame, the many numbers of the card at most 20 times a second: faster nobody reads.
-  let late = 0, last = 0, cost = 0;
-  const drawCards = () => { clearTimeout(late); late = 0; last = performance.now(); drawCard(); drawPanel(); drawGrids(); attr(card, 'aria-busy', 'false'); };
+  let late = 0, last = 0, cost = 0, due = 0;  // due: what has changed and is not drawn, 1 numbers, 2 the cell
+  const drawCards = () => { clearTimeout(late); late = 0; last = performance.now(); drawCard(); drawPanel(); drawGrids(); if (!due) attr(card, 'aria-busy', 'false'); };
   const cards = () => { const wait = last + Math.max(48, 6 * cost) - performance.now(); if (wait <= 0) drawCards(); else late ||= setTimeout(drawCards, wait); };
   w.cleanups.push(() => clearTimeout(late));
   let pending = 0;  // the other cells of the row get their names when the hand rests
@@ -551,10 +551,10 @@ function render({model, el}) {
   const paint = () => { theme = Object.fromEntries(['panel', 'masked', 'paper'].map(n => [n, w.colour(n)])); look.drawn = []; };
   // Numbers that change without a pause (a slider's) are drawn 30 times a second, or as often as leaves the hand two thirds of the time.
   let drew = 0, soon = 0;
-  const all = w.batch(() => { soon = 0; drew = performance.now(); draw(); cost = Math.min(60, performance.now() - drew); });
-  const changed = () => { attr(card, 'aria-busy', 'true'); const wait = drew + Math.max(30, 3 * cost) - performance.now(); if (wait <= 0) all(); else soon ||= setTimeout(all, wait); };
+  const all = w.batch(() => { soon = due = 0; drew = performance.now(); draw(); cost = Math.min(60, performance.now() - drew); });
+  const changed = () => { due |= 1; attr(card, 'aria-busy', 'true'); const wait = drew + Math.max(30, 3 * cost) - performance.now(); if (wait <= 0) all(); else soon ||= setTimeout(all, wait); };
   w.cleanups.push(() => clearTimeout(soon));
-  const cell = w.batch(() => { if (now) { drawCell(); players.show(); } }), moved = () => { attr(card, 'aria-busy', 'true'); cell(); };
+  const cell = w.batch(() => { due &= 1; if (now) { drawCell(); players.show(); } }), moved = () => { due |= 2; attr(card, 'aria-busy', 'true'); cell(); };
 
   // ---- pointer and keys on the map
   const at = e => { const r = canvas.getBoundingClientRect(); return {t: clamp(Math.floor((e.clientY - r.top) / look.high), now.T), s: clamp(Math.floor((e.clientX - r.left) / look.wide), now.S)}; };
