@@ -12,12 +12,11 @@ def inside(box: dict[str, float], width: int) -> bool:
 
 
 def test_on_a_phone_both_menus_open_close_and_lead_on(visit):
-    page, _ = visit(PAGE, width=390, height=844)
+    page, _ = visit(PAGE, width=390, height=844, reduced_motion="reduce")  # what opens does not slide
     chapter = page.get_by_role("link", name="Names into vectors", exact=True)
     assert not chapter.is_visible()
     page.locator(".primary-toggle:visible").click()
     chapter.wait_for(state="visible")
-    page.wait_for_timeout(400)  # until it has slid in
     assert inside(chapter.bounding_box(), 390)
     page.keyboard.press("Escape")
     chapter.wait_for(state="hidden")
@@ -31,15 +30,13 @@ def test_on_a_phone_both_menus_open_close_and_lead_on(visit):
 
 
 def test_on_a_desktop_the_list_of_chapters_folds_away_and_comes_back(visit):
-    page, _ = visit(PAGE)
+    page, _ = visit(PAGE, reduced_motion="reduce")
     bar, article = page.locator(".bd-sidebar-primary"), page.locator(".bd-article")
     before = article.bounding_box()
     page.locator(".primary-toggle:visible").click()
-    page.wait_for_timeout(500)  # until it has slid out
     assert bar.bounding_box()["x"] + bar.bounding_box()["width"] <= 1
     assert 0 <= article.bounding_box()["x"] < before["x"]
     page.locator(".primary-toggle:visible").click()
-    page.wait_for_timeout(500)
     assert bar.bounding_box()["x"] == 0
     assert article.bounding_box() == before
 
